@@ -1,9 +1,9 @@
 """Three valid convolutions of 8, 24 and 48 filters, no pooling: almost all weights are dense.
 
-    (n, 28, 28, 1) -> conv 8 3x3 relu (n, 26, 26, 8) -> conv 24 3x3 relu (n, 24, 24, 24)
-                   -> conv 48 3x3 relu (n, 22, 22, 48) -> flatten (n, 23232)
-                   -> dense 100 relu -> dense 10 logits
-    parameters: 80 + 1_752 + 10_416 + 23232*100 + 100 + 100*10 + 10 = 2_336_558
+(n, 28, 28, 1) -> conv 8 3x3 relu (n, 26, 26, 8) -> conv 24 3x3 relu (n, 24, 24, 24)
+-> conv 48 3x3 relu (n, 22, 22, 48) -> flatten (n, 23232)
+-> dense 100 relu -> dense 10 logits
+parameters: 80 + 1_752 + 10_416 + 23232*100 + 100 + 100*10 + 10 = 2_336_558
 """
 
 import keras

@@ -1,8 +1,8 @@
 """One convolution, pooling and dropout in front of a dense head.
 
-    (n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.3
-                   -> flatten (n, 5408) -> dense 128 relu -> dense 10 logits
-    parameters: 320 + 5408*128 + 128 + 128*10 + 10 = 693_962
+(n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.3
+-> flatten (n, 5408) -> dense 128 relu -> dense 10 logits
+parameters: 320 + 5408*128 + 128 + 128*10 + 10 = 693_962
 """
 
 import keras

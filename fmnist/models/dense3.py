@@ -1,7 +1,7 @@
 """Three fully connected layers on flattened pixels: the simple network to begin with.
 
-    (n, 28, 28, 1) -> flatten (n, 784) -> dense 128 relu -> dense 64 relu -> dense 10 logits
-    parameters: 784*128 + 128 + 128*64 + 64 + 64*10 + 10 = 109_386
+(n, 28, 28, 1) -> flatten (n, 784) -> dense 128 relu -> dense 64 relu -> dense 10 logits
+parameters: 784*128 + 128 + 128*64 + 64 + 64*10 + 10 = 109_386
 """
 
 import keras

@@ -1,10 +1,10 @@
 """`leaky_cnn` with dropout after each stage: the cure for its overfitting.
 
-    (n, 28, 28, 1) -> conv 32 3x3 same, leaky 0.1 -> pool same (n, 14, 14, 32) -> drop 0.25
-                   -> conv 64 3x3 same, leaky 0.1 -> pool same (n, 7, 7, 64) -> drop 0.25
-                   -> conv 128 3x3 same, leaky 0.1 -> pool same (n, 4, 4, 128) -> drop 0.4
-                   -> flatten (n, 2048) -> dense 128, leaky 0.1 -> drop 0.3 -> dense 10 logits
-    parameters: 320 + 18_496 + 73_856 + 2048*128 + 128 + 128*10 + 10 = 356_234
+(n, 28, 28, 1) -> conv 32 3x3 same, leaky 0.1 -> pool same (n, 14, 14, 32) -> drop 0.25
+-> conv 64 3x3 same, leaky 0.1 -> pool same (n, 7, 7, 64) -> drop 0.25
+-> conv 128 3x3 same, leaky 0.1 -> pool same (n, 4, 4, 128) -> drop 0.4
+-> flatten (n, 2048) -> dense 128, leaky 0.1 -> drop 0.3 -> dense 10 logits
+parameters: 320 + 18_496 + 73_856 + 2048*128 + 128 + 128*10 + 10 = 356_234
 """
 
 import keras

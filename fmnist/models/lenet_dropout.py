@@ -1,9 +1,9 @@
 """LeNet-like network with dropout after each stage: the larger net that follows `dense3`.
 
-    (n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.25
-                   -> conv 64 3x3 relu (n, 11, 11, 64) -> pool (n, 5, 5, 64) -> drop 0.25
-                   -> flatten (n, 1600) -> dense 128 relu -> drop 0.4 -> dense 10 logits
-    parameters: 320 + 18_496 + 1600*128 + 128 + 128*10 + 10 = 225_034
+(n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.25
+-> conv 64 3x3 relu (n, 11, 11, 64) -> pool (n, 5, 5, 64) -> drop 0.25
+-> flatten (n, 1600) -> dense 128 relu -> drop 0.4 -> dense 10 logits
+parameters: 320 + 18_496 + 1600*128 + 128 + 128*10 + 10 = 225_034
 """
 
 import keras

@@ -1,7 +1,7 @@
 """Multinomial logistic regression on flattened pixels: the floor.
 
-    (n, 28, 28, 1) -> flatten (n, 784) -> dense 10 logits
-    parameters: 784*10 + 10 = 7_850
+(n, 28, 28, 1) -> flatten (n, 784) -> dense 10 logits
+parameters: 784*10 + 10 = 7_850
 """
 
 import keras

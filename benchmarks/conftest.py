@@ -1,0 +1,136 @@
+"""Puts the suite's engine under pytest: its cells as parameters, its tables last.
+
+The engine trains a group of cells the first time that one of its tests asks, the cells taking
+turns; each test then replays the seconds that its own worker measured on pytest-benchmark's clock.
+So pytest-benchmark's table, JSON and comparison hold measured rounds, and one training serves
+every test of its cell.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import Engine, Replay, cell_of
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from fmnist import plan
+from fmnist.cli import announcement
+from fmnist.record import Record
+from fmnist.report import tables
+
+ENGINE: pytest.StashKey[Engine] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Check the whole plan before anything is collected. Raises UsageError for bad input."""
+    config = session.config
+    if not config.getoption("benchmark_only") or config.option.collectonly:
+        return
+    try:
+        planned = plan.make({o.name: config.getoption(o.flag) for o in plan.OPTIONS})
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[ENGINE] = Engine(planned, config)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say under which terms the session runs, or how to run one."""
+    engine = config.stash.get(ENGINE, None)
+    if engine is None:
+        return ["fmnist: benchmarks are left out; --benchmark-only runs them"]
+    return announcement(engine.plan)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the benchmarks out of a run that did not ask for them."""
+    is_benchmark = collection_path.name.startswith("bench_")
+    return True if is_benchmark and ENGINE not in config.stash else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every benchmark its cells, in the plan's order; a module's MODELS narrows them."""
+    if "cell" in metafunc.fixturenames:
+        planned = metafunc.config.stash[ENGINE].plan
+        only = getattr(metafunc.module, "MODELS", None)
+        cells = [cell for cell in planned.cells if only is None or cell.model in only]
+        metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Set the clock and the group of each benchmark, and run a model's benchmarks together."""
+    engine = config.stash.get(ENGINE, None)
+    if engine is None:
+        return
+    models = list(dict.fromkeys(cell.model for cell in engine.plan.cells))
+    cells = {item: cell for item in items if (cell := cell_of(item)) is not None}
+    items[:] = sorted(cells, key=lambda item: models.index(cells[item].model))
+    for item, cell in cells.items():
+        name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+        item.add_marker(pytest.mark.benchmark(timer=engine.clock, group=f"{name}: {cell.model}"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell the engine what was asked for, once -k and -m have had their say."""
+    engine = session.config.stash.get(ENGINE, None)
+    if engine is not None:
+        engine.expect(session.items)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The session's engine."""
+    return request.config.stash[ENGINE]
+
+
+@pytest.fixture
+def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
+    """A function that hands measured seconds and their record to pytest-benchmark.
+
+    The record is on the disk already; a failed one fails the test with its reason.
+    """
+
+    def play(seconds: Sequence[float], record: Record) -> None:
+        if record.failure is not None:
+            pytest.fail(f"{record.cell.id}: {record.failure}", pytrace=False)
+        benchmark.extra_info.update(extra_info(record))
+        coming = iter(seconds)
+        benchmark.pedantic(  # type: ignore[no-untyped-call]  # it publishes none
+            lambda: engine.clock.advance(next(coming)),
+            setup=engine.clock.reset,
+            rounds=len(seconds),
+        )
+
+    return play
+
+
+def extra_info(record: Record) -> dict[str, Any]:
+    """Return what pytest-benchmark's JSON carries beside the seconds: the record's terms."""
+    left_out = {"epoch_s", "plain_epoch_s", "predict_s", "latency_s", "machine"}
+    return record.model_dump(mode="json", by_alias=True, exclude=left_out)
+
+
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    """Add the suite's own machine facts to pytest-benchmark's."""
+    engine = config.stash.get(ENGINE, None)
+    if engine is not None:
+        machine_info["fmnist"] = dict(engine.plan.machine)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Iterator[None]:
+    """Print the suite's tables after pytest-benchmark's own."""
+    yield
+    engine = config.stash.get(ENGINE, None)
+    if engine is None or not engine.records:
+        return
+    terminalreporter.section("fmnist")
+    for session in tables.sessions_of(engine.records):
+        for table in tables.of_session(session):
+            terminalreporter.write_line(tables.render(table, "text"))
+    terminalreporter.write_line(f"records: {engine.plan.records_path}")

@@ -1,0 +1,5 @@
+"""`python -m fmnist` is `fmnist`."""
+
+from fmnist.cli import main
+
+main()

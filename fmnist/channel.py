@@ -1,0 +1,159 @@
+"""What parent and worker say to each other: JSON lines on a socket of their own.
+
+Libraries print to stdout and stderr, so neither carries a message. The parent says what to do
+next; the worker answers, and does nothing that it was not told to do.
+"""
+
+import json
+import socket
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from fmnist.record import Count, EpochResult, Parameters, PeakMemory, Seconds, Task
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+Command = Literal["epoch", "predict", "latency", "stop"]
+
+
+class ChannelError(RuntimeError):
+    """The other side closed the channel, or said something that is no message."""
+
+
+class Said(BaseModel):
+    """One message: immutable, with no fields but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Job(Said):
+    """All that a worker needs to know, in the parent's first message."""
+
+    task: Task
+    model: str
+    backend: str
+    device: str
+    mode: str
+    batch_size: int
+    precision: str
+    data_kind: Literal["fashion-mnist", "stand-in"]
+    data_folder: str | None
+    train_images: int
+    """Taken from the training set, the validation images among them."""
+    validation_images: int
+    test_images: int
+    seed: int
+    epochs: int
+    latency_calls: int
+    cpus: tuple[int, ...] | None
+
+
+class Order(Said):
+    """The parent: do this next."""
+
+    kind: Literal["order"] = "order"
+    command: Command
+
+
+class Notice(Said):
+    """The worker: something a person should know; the work goes on."""
+
+    kind: Literal["notice"] = "notice"
+    text: str
+
+
+class Ready(Said):
+    """The worker: the model is compiled and the data is loaded."""
+
+    kind: Literal["ready"] = "ready"
+    import_s: Seconds
+    build_s: Seconds
+    parameters: Parameters
+    jit_compile: bool
+    train_images: Count
+    validation_images: Count
+    test_images: Count
+    device_name: str
+    versions: dict[str, str]
+    threads: dict[str, Any]
+    flags: dict[str, str]
+
+
+class EpochDone(Said):
+    """The worker: one epoch's seconds, and what it achieved (absent where nobody asked)."""
+
+    kind: Literal["epoch"] = "epoch"
+    epoch_s: Seconds
+    evaluate_s: Seconds | None
+    result: EpochResult | None
+
+
+class Timed(Said):
+    """The worker: the seconds of one prediction of the test set, or of single images."""
+
+    kind: Literal["timed"] = "timed"
+    seconds: tuple[Seconds, ...]
+
+
+class Stopped(Said):
+    """The worker: its last word."""
+
+    kind: Literal["stopped"] = "stopped"
+    peak_memory_bytes: PeakMemory
+
+
+Answer = Ready | EpochDone | Timed | Stopped | Notice
+Message = Annotated[Answer | Order, Field(discriminator="kind")]
+MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
+
+
+class Channel:
+    """One end of the conversation."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._buffer = bytearray()
+
+    def send(self, message: Said) -> None:
+        """Send one message. Raises ChannelError if the other side is gone."""
+        try:
+            self._end.sendall(message.model_dump_json().encode() + b"\n")
+        except OSError as error:
+            raise ChannelError(f"the other side is gone: {error}") from error
+
+    def receive_line(self, timeout_s: float | None = None) -> bytes:
+        """Return the next whole line.
+
+        Raises TimeoutError after `timeout_s`, ChannelError at the end of the channel or for a line
+        above the size limit.
+        """
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > MAX_MESSAGE_BYTES:
+                raise ChannelError(f"a message of more than {MAX_MESSAGE_BYTES:,} bytes")
+            self._end.settimeout(timeout_s)
+            try:
+                chunk = self._end.recv(65_536)
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise ChannelError(f"the channel broke: {error}") from error
+            if not chunk:
+                raise ChannelError("the other side closed the channel")
+            self._buffer += chunk
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return line
+
+    def receive(self, timeout_s: float | None = None) -> Answer | Order:
+        """Return the next message. Raises as `receive_line`, and ChannelError for garbage."""
+        line = self.receive_line(timeout_s)
+        try:
+            return MESSAGE.validate_json(line)
+        except ValidationError as error:
+            shown = json.dumps(line[:200].decode(errors="replace"))
+            raise ChannelError(f"not a message: {shown}") from error
+
+    def close(self) -> None:
+        """Close this end."""
+        self._end.close()

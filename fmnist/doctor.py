@@ -1,0 +1,93 @@
+"""What works on this machine: each backend on each device, tried by really training there."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fmnist import data, grid, launch, machine, plan
+from fmnist.grid import Cell
+from fmnist.record import Record, Task
+
+PROBE_MODEL = "softmax_regression"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line for a person; `broken` if it keeps a backend from running."""
+
+    line: str
+    broken: bool = False
+
+
+class Silent:
+    """An observer that keeps still but for notices, which it collects."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def started(self, cell: Cell, task: Task, steps: int) -> None:
+        """Keep still."""
+
+    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+        """Keep still."""
+
+    def noticed(self, cell: Cell, text: str) -> None:
+        """Collect the notice."""
+        self.notices.append(f"{cell.backend}: {text}")
+
+    def ended(self, record: Record) -> None:
+        """Keep still."""
+
+
+def examine(resources: ExitStack) -> Iterator[Finding]:
+    """Yield what is found about machine, configuration, data, backends and disturbances."""
+    yield Finding(f"machine: {machine.summary(machine.facts())}")
+    try:
+        user = plan.keras_json(os.environ)
+        yield Finding(f"keras.json: {user or 'none'} (a cell's own terms overrule it)")
+        source = data.locate()
+        data.load(source)
+        yield Finding(f"data set: {source.kind} ({source.found_by})")
+    except (plan.PlanError, data.DataError) as error:
+        yield Finding(f"broken: {error}", broken=True)
+    folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+    for backend, facts in grid.BACKENDS.items():
+        if not plan.installed(backend):
+            yield Finding(f"{backend}: not installed: {facts.install['cpu']}")
+            continue
+        yield from (_try(backend, device, folder) for device in _devices())
+    troubles = machine.disturbances()
+    yield from (Finding(f"would disturb a measurement: {trouble}") for trouble in troubles)
+    if not troubles:
+        yield Finding("nothing found that would disturb a measurement")
+
+
+def _devices() -> tuple[str, ...]:
+    return grid.DEVICES if machine.gpus() else ("cpu",)
+
+
+def _try(backend: str, device: str, folder: Path) -> Finding:
+    """Train one batch of drawn images there, in a worker as any other."""
+    options = {option.name: option.default for option in plan.OPTIONS} | {
+        "preset": "smoke",
+        "backends": backend,
+        "devices": device,
+        "models": PROBE_MODEL,
+        "data_dir": data.STAND_IN,
+        "results": str(folder),
+    }
+    planned = plan.make(options, {n: v for n, v in os.environ.items() if n != "KERAS_BACKEND"})
+    observer = Silent()
+    record = launch.run_group(planned, planned.cells, observer, "startup")[0]
+    if record.failure is not None:
+        return Finding(f"{backend} on {device}: BROKEN: {record.failure}", broken=True)
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    xla = "on" if record.jit_compile else "off"
+    notices = "".join(f"; {text}" for text in observer.notices)
+    return Finding(
+        f"{backend} on {device}: works ({record.device_name}; XLA {xla}; {versions}; "
+        f"import {record.import_s:.3g} s){notices}"
+    )

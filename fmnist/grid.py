@@ -1,0 +1,261 @@
+"""The axes of the grid as data: backends, devices, modes, precisions, presets, and the cell.
+
+A new backend or device is an entry here and nothing else. Importing this starts no framework.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+FLAG_PREFIXES = (
+    "CUDA_",
+    "GLIBC_TUNABLES",
+    "JAX_",
+    "KERAS_",
+    "LD_PRELOAD",
+    "MALLOC_",
+    "MKL_",
+    "NVIDIA_",
+    "OMP_",
+    "ONEDNN_",
+    "OPENBLAS_",
+    "TF_",
+    "XLA_",
+)
+"""Environment variables that can change a timing: recorded with every cell."""
+
+NOT_FLAGS = ("KERAS_HOME", "TF_CLI_", "TF_VAR_")
+"""What has such a prefix and changes no timing: a path of the user's, and another program's."""
+
+TRUNCATING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
+"""Variables that make Keras stop an epoch early without a word: never handed to a worker."""
+
+SMALLEST_LISTED_BATCH = 20
+
+
+class UnknownNameError(ValueError):
+    """A name that the grid does not have; the message lists those that it has."""
+
+    def __init__(self, axis: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {axis} {name!r}; there are: {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One Keras backend: its package, how to install it, and its environment for each device."""
+
+    package: str
+    install: Mapping[str, str]
+    environment: Mapping[str, Mapping[str, str]]
+    gpu_peak_bytes: Callable[[], int]
+    """The allocator's own peak on the first GPU; called in a worker of this backend only."""
+    set_seed: Callable[[int], None]
+    """Seeds what Python's and NumPy's generators do not: called in a worker of this backend."""
+
+
+def _tensorflow_set_seed(seed: int) -> None:
+    import tensorflow as tf
+
+    tf.random.set_seed(seed)
+
+
+def _jax_set_seed(_seed: int) -> None:
+    """Do nothing: on JAX, Keras draws seeds by Python's generator and batches by NumPy's."""
+
+
+def _tensorflow_gpu_peak_bytes() -> int:
+    import tensorflow as tf
+
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def _jax_gpu_peak_bytes() -> int:
+    import jax
+
+    return int(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"])
+
+
+BACKENDS: Mapping[str, Backend] = MappingProxyType(
+    {
+        "tensorflow": Backend(
+            package="tensorflow",
+            install={
+                "cpu": 'pip install -e ".[tensorflow]"',
+                "gpu": 'pip install -e ".[tensorflow-gpu]"',
+            },
+            environment={
+                "cpu": {"CUDA_VISIBLE_DEVICES": "-1"},
+                # The workers of a group share the device: none may take all of its memory.
+                "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+            },
+            gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
+            set_seed=_tensorflow_set_seed,
+        ),
+        "jax": Backend(
+            package="jax",
+            install={
+                "cpu": 'pip install -e ".[jax]"',
+                "gpu": 'pip install -e ".[jax-gpu]"',
+            },
+            environment={
+                "cpu": {"JAX_PLATFORMS": "cpu"},
+                "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
+            },
+            gpu_peak_bytes=_jax_gpu_peak_bytes,
+            set_seed=_jax_set_seed,
+        ),
+    }
+)
+
+DEVICES = ("cpu", "gpu")
+MODES = ("stock",)
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+FAMILIES = ("dense", "conv")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is run. `None` means: everything there is, or what the model's recipe says."""
+
+    summary: str
+    models: tuple[str, ...] | None
+    train_images: int | None
+    test_images: int | None
+    rounds: int | None
+    batch_size: int | None
+    validation: bool
+    predict_rounds: int
+    latency_calls: int
+    startup_processes: int
+    overhead_images: int
+    overhead_rounds: int
+    time_limit_s: float
+    accuracy_floor: float
+    """A real data set learned worse than this is a broken run, not a slow one."""
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "smoke": Preset(
+            summary="seconds, for tests: the figures mean nothing",
+            models=("dense3", "lenet_dropout"),
+            train_images=500,
+            test_images=500,
+            rounds=2,
+            batch_size=100,
+            validation=False,
+            predict_rounds=2,
+            latency_calls=5,
+            startup_processes=1,
+            overhead_images=500,
+            overhead_rounds=2,
+            time_limit_s=180,
+            accuracy_floor=0.0,
+        ),
+        "quick": Preset(
+            summary="the default: minutes on two cores, on a sample of the images",
+            models=("dense3", "lenet_dropout", "conv_8_24_48"),
+            train_images=6_000,
+            test_images=2_000,
+            rounds=6,
+            batch_size=100,
+            validation=False,
+            predict_rounds=5,
+            latency_calls=100,
+            startup_processes=1,
+            overhead_images=60_000,
+            overhead_rounds=10,
+            time_limit_s=600,
+            accuracy_floor=0.7,
+        ),
+        "full": Preset(
+            summary="complete data, each model's own recipe: what gets published",
+            models=None,
+            train_images=None,
+            test_images=None,
+            rounds=None,
+            batch_size=None,
+            validation=True,
+            predict_rounds=5,
+            latency_calls=200,
+            startup_processes=3,
+            overhead_images=60_000,
+            overhead_rounds=40,
+            time_limit_s=4 * 3_600,
+            accuracy_floor=0.8,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """The unit that is run. Raises UnknownNameError or ValueError if it makes no sense."""
+
+    model: str
+    backend: str
+    device: str
+    mode: str = "stock"
+    batch_size: int = 100
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        known("backend", [self.backend], BACKENDS)
+        known("device", [self.device], DEVICES)
+        known("mode", [self.mode], MODES)
+        known("precision", [self.precision], PRECISIONS)
+        if self.batch_size < 1:
+            raise ValueError(f"batch size must be at least 1, got {self.batch_size}")
+
+    @property
+    def id(self) -> str:
+        """The cell as one word, as in pytest's `-k` and in file names."""
+        return (
+            f"{self.model}-{self.backend}-{self.device}-{self.mode}"
+            f"-b{self.batch_size}-{self.precision}"
+        )
+
+
+def known(axis: str, names: Iterable[str], choices: Iterable[str]) -> tuple[str, ...]:
+    """Return the names, or raise UnknownNameError for the first one that is no choice."""
+    names, choices = tuple(names), tuple(choices)
+    for name in names:
+        if name not in choices:
+            raise UnknownNameError(axis, name, choices)
+    return names
+
+
+def env_for(cell: Cell, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the child's environment: the parent's, overruled by the cell's own terms."""
+    kept = {name: value for name, value in environ.items() if name not in TRUNCATING}
+    return {
+        **kept,
+        **BACKENDS[cell.backend].environment[cell.device],
+        "KERAS_BACKEND": cell.backend,
+    }
+
+
+def flags_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that can change a timing, sorted by name."""
+    return {
+        name: environ[name]
+        for name in sorted(environ)
+        if name.startswith(FLAG_PREFIXES) and not name.startswith(NOT_FLAGS)
+    }
+
+
+def check_batch_size(batch_size: int, set_sizes: Sequence[int]) -> None:
+    """Raise ValueError, naming sizes that fit, unless the batch size divides every set.
+
+    A partial last batch would be a second shape, compiled inside the clock.
+    """
+    if batch_size >= 1 and not any(size % batch_size for size in set_sizes):
+        return
+    common = math.gcd(*set_sizes)
+    fitting = [str(b) for b in range(SMALLEST_LISTED_BATCH, common + 1) if common % b == 0]
+    raise ValueError(
+        f"batch size {batch_size} does not divide the sets of "
+        f"{', '.join(f'{size:,}' for size in set_sizes)} images; "
+        f"these do: {', '.join(fitting) or common}"
+    )

@@ -1,0 +1,84 @@
+"""The models: one file each, found by its stem; what a file states is read without importing it.
+
+The statements are literals at the top of the file: `FAMILY`, `PARAMETERS`, `ORIGIN`, `RECIPE` and,
+where a figure was published for the model, `PUBLISHED`. So the parent process lists and plans
+models without starting Keras, and a new model is one new file.
+"""
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fmnist.grid import known
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER = Path(__file__).parent
+
+
+class Recipe(BaseModel):
+    """How a model is trained: by its origin where that says so, else by the suite's choice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: Literal["sparse_categorical_crossentropy", "categorical_crossentropy"]
+    optimizer: str
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=2)
+    validation_share: float = Field(ge=0, lt=1)
+
+
+class ModelCard(BaseModel):
+    """What a model's file states about it. `parameters` is asserted by every worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    summary: str
+    family: Literal["dense", "conv"]
+    parameters: int = Field(ge=1)
+    origin: str
+    recipe: Recipe
+    published: dict[str, float] = {}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all models: the stems of the files in this folder."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"))
+
+
+@cache
+def card(name: str) -> ModelCard:
+    """Return what the model's file states.
+
+    Raises UnknownNameError for a name without a file, ValueError for a file that states nonsense.
+    """
+    known("model", [name], names())
+    path = FOLDER / f"{name}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    wanted = set(ModelCard.model_fields) - {"name", "summary"}
+    try:
+        stated = {
+            target.id.lower(): ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name) and target.id.lower() in wanted
+        }
+        summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+        return ModelCard(name=name, summary=summary, **stated)
+    except (ValidationError, ValueError) as error:
+        raise ValueError(f"{path}: FAMILY, PARAMETERS, ORIGIN, RECIPE: {error}") from error
+
+
+def build(name: str) -> "keras.Model":
+    """Return the uncompiled Keras model, (n, 28, 28, 1) to (n, 10) logits. Starts Keras."""
+    known("model", [name], names())
+    model: keras.Model = importlib.import_module(f"{__name__}.{name}").build()
+    return model

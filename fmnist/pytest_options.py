@@ -1,0 +1,22 @@
+"""The session's options for pytest, the same as `fmnist run` has.
+
+Loaded by `-p` in pyproject.toml and not from benchmarks/conftest.py: pytest must know an option
+before it looks for folders, or takes `smoke` in `--preset smoke` for one.
+"""
+
+import pytest
+
+from fmnist import plan
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add every option of a session."""
+    group = parser.getgroup("fmnist", "fmnist benchmarks")
+    for option in plan.OPTIONS:
+        group.addoption(
+            option.flag,
+            type=option.type,
+            default=option.default,
+            metavar=option.metavar,
+            help=option.help,
+        )

@@ -1,0 +1,1 @@
+"""From records to tables. Reads files and nothing else; starts no framework."""

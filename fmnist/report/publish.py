@@ -1,0 +1,83 @@
+"""The published pages: made from committed records alone, so that anyone can make them again."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fmnist import machine
+from fmnist.record import Record, read
+from fmnist.report import tables
+
+BEGIN = "<!-- fmnist publish: begin -->"
+END = "<!-- fmnist publish: end -->"
+
+
+class PublishError(ValueError):
+    """Something that stands in the way of publishing; the message says where it is."""
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Return every published file under the project's root with the text that it should have.
+
+    Raises PublishError for a damaged record or a README without its markers.
+    """
+    records = committed(root / "results" / "raw")
+    sessions = list(reversed(tables.sessions_of(records)))
+    readme = root / "README.md"
+    return {
+        root / "results" / "README.md": _index(sessions),
+        readme: _with_block(readme, _headline(sessions)),
+    }
+
+
+def stale(root: Path) -> list[Path]:
+    """Return the published files that differ from what their records make."""
+    return [
+        path
+        for path, text in pages(root).items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def committed(folder: Path) -> list[Record]:
+    """Return the records of all files of a folder. Raises PublishError if a line is damaged."""
+    records: list[Record] = []
+    for path in sorted(folder.glob("*.jsonl")):
+        good, damaged = read(path)
+        if damaged:
+            raise PublishError("\n".join(map(str, damaged)))
+        records += good
+    return records
+
+
+def _index(sessions: Iterable[Sequence[Record]]) -> str:
+    parts = [
+        "# Results",
+        "Made by `fmnist publish` from the records in `raw/`; newest session first. "
+        "What is inside the times: [the project's README](../README.md#what-is-timed).",
+    ]
+    for session in sessions:
+        first = session[0]
+        parts.append(
+            f"## {first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}: "
+            f"{machine.summary(first.machine)}"
+        )
+        parts += [tables.render(table, "markdown").rstrip() for table in tables.of_session(session)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _headline(sessions: Sequence[Sequence[Record]]) -> str:
+    """Return the newest complete session's speed table, as the README shows it."""
+    for session in sessions:
+        table = tables.speed(session)
+        if table is not None and session[0].preset == "full":
+            return tables.render(table, "markdown").rstrip()
+    return "No `full` session is published yet."
+
+
+def _with_block(path: Path, block: str) -> str:
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise PublishError(f"{path} lacks the lines {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"

@@ -1,0 +1,138 @@
+"""The only caller of Keras's compile, fit, evaluate and predict. Runs in a worker."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from fmnist.measure import Fence, Stopwatch
+from fmnist.models import Recipe
+from fmnist.record import Parameters
+
+CONV_LAYERS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
+LOSSES = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+}
+
+
+def compile_model(model: keras.Model, recipe: Recipe) -> None:
+    """Compile by the recipe, with Keras's own `jit_compile="auto"`."""
+    optimizer = keras.optimizers.get(
+        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+    )
+    loss = LOSSES[recipe.loss](from_logits=True)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+
+
+def fence_of(model: keras.Model) -> Fence:
+    """Return a wait for the device: until every trained weight can be read.
+
+    The same lines on every backend; on a CPU, JAX hands its memory over without a copy.
+    """
+
+    def wait() -> None:
+        for variable in model.trainable_variables:
+            keras.ops.convert_to_numpy(variable)
+
+    return wait
+
+
+class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Times each epoch of a `fit`, reports it, and asks whether to go on.
+
+    It defines no per-batch hook: one would make Keras wait for the device at every batch on JAX.
+
+    Args:
+        stopwatch: started when the epoch begins, stopped when its last batch is done.
+        report: is given the seconds and Keras's logs of the epoch; what it does is not timed.
+        go_on: returns whether there is to be another epoch; may block, which is not timed.
+    """
+
+    def __init__(
+        self,
+        stopwatch: Stopwatch,
+        report: Callable[[float, Mapping[str, float]], None],
+        go_on: Callable[[], bool],
+    ) -> None:
+        super().__init__()
+        self._stopwatch = stopwatch
+        self._report = report
+        self._go_on = go_on
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Start the stopwatch."""
+        self._stopwatch.start()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Stop the stopwatch, report, and ask."""
+        seconds = self._stopwatch.stop()
+        self._report(seconds, {name: float(value) for name, value in (logs or {}).items()})
+        if not self._go_on():
+            self.model.stop_training = True
+
+
+def fit(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    batch_size: int,
+    epochs: int,
+    gate: EpochGate,
+) -> None:
+    """Train for at most `epochs`, in one `fit`, as long as the gate goes on."""
+    model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=[gate])
+
+
+def evaluate(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> tuple[float, float]:
+    """Return loss and accuracy on a set. The loss holds the model's regularisation, if any."""
+    logs = model.evaluate(images, labels, batch_size=batch_size, verbose=0, return_dict=True)
+    return float(logs["loss"]), float(logs["accuracy"])
+
+
+def predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return the logits (n, 10) as a NumPy array: when it returns, the device is done."""
+    return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
+
+
+def predict_one(model: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Return the logits (1, 10) of one image (1, 28, 28, 1), without `predict`'s set-up."""
+    return np.asarray(model.predict_on_batch(image))
+
+
+def count_parameters(model: keras.Model) -> Parameters:
+    """Return the model's weights by kind of layer."""
+    kinds = {"dense": 0, "conv": 0}
+    for layer in _leaves(model):
+        if isinstance(layer, keras.layers.Dense):
+            kinds["dense"] += layer.count_params()
+        elif isinstance(layer, CONV_LAYERS):
+            kinds["conv"] += layer.count_params()
+    total = model.count_params()
+    return Parameters(
+        total=total,
+        trainable=sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+        other=total - kinds["dense"] - kinds["conv"],
+        **kinds,
+    )
+
+
+def _leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Return the layers that hold no layers, nested models opened."""
+    inside = getattr(layer, "layers", None)
+    return [leaf for child in inside for leaf in _leaves(child)] if inside else [layer]

@@ -1,0 +1,271 @@
+"""The child process: one cell, one backend, one device. Started by `launch` with its environment.
+
+It pins itself, imports Keras by the stopwatch, builds, and then does one thing for each order.
+An exception ends it: the traceback goes to the cell's log and the parent reads the reason there.
+"""
+
+import importlib
+import os
+import platform
+import random
+import resource
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fmnist import grid
+from fmnist.channel import (
+    Answer,
+    Channel,
+    Command,
+    EpochDone,
+    Job,
+    Notice,
+    Order,
+    Ready,
+    Stopped,
+    Timed,
+)
+from fmnist.measure import Stopwatch
+from fmnist.record import EpochResult, PeakMemory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+VERSIONED = ("fmnist", "jax", "jaxlib", "keras", "numpy", "tensorflow")
+LATENCY_WARMUP_CALLS = 10
+
+
+class Images(NamedTuple):
+    """One set: images (n, 28, 28, 1) float32 in [0, 1]; labels (n,) or, one-hot, (n, 10)."""
+
+    images: "np.ndarray"
+    labels: "np.ndarray"
+
+
+class Sets(NamedTuple):
+    """The sets of a cell; without a validation share there is no validation set."""
+
+    train: Images
+    validation: Images | None
+    test: Images
+
+
+def main(arguments: list[str]) -> None:
+    """Serve one job on the channel whose file descriptor is the first argument."""
+    channel = Channel(socket.socket(fileno=int(arguments[0])))
+    job = Job.model_validate_json(channel.receive_line())
+    if job.cpus is not None:
+        os.sched_setaffinity(0, job.cpus)
+    stopwatch = Stopwatch()
+    stopwatch.start()
+    keras = importlib.import_module("keras")
+    import_s = stopwatch.stop()
+    _settle_configuration(keras, job, channel)
+    device_names = _devices(keras, job)
+    Served(channel, job).serve(import_s, device_names)
+
+
+def _settle_configuration(keras: Any, job: Job, channel: Channel) -> None:  # noqa: ANN401  # untyped module
+    """Overrule the user's keras.json by the cell's terms, say so, and seed every generator."""
+    import numpy as np
+
+    if keras.config.backend() != job.backend:
+        raise RuntimeError(f"asked for backend {job.backend}, Keras took {keras.config.backend()}")
+    found = {"floatx": keras.config.floatx(), "data format": keras.config.image_data_format()}
+    wanted = {"floatx": "float32", "data format": "channels_last"}
+    for name, value in found.items():
+        if value != wanted[name]:
+            channel.send(Notice(text=f"{name} {value!r} of keras.json overruled: {wanted[name]!r}"))
+    keras.config.set_floatx(wanted["floatx"])
+    keras.config.set_image_data_format(wanted["data format"])
+    keras.config.set_dtype_policy(job.precision)
+    # Not keras.utils.set_random_seed: it imports TensorFlow and torch where they are installed.
+    random.seed(job.seed)
+    np.random.seed(job.seed)  # noqa: NPY002  # Keras shuffles by the legacy generator
+    grid.BACKENDS[job.backend].set_seed(job.seed)
+
+
+def _devices(keras: Any, job: Job) -> list[str]:  # noqa: ANN401  # untyped module
+    """Return the devices of the job's kind. Raises RuntimeError if the backend sees none."""
+    try:
+        names = keras.distribution.list_devices(job.device)
+    except RuntimeError as error:
+        raise RuntimeError(f"{job.backend} sees no {job.device} on this machine: {error}") from None
+    if not names:
+        raise RuntimeError(f"{job.backend} sees no {job.device} on this machine")
+    return list(names)
+
+
+def prepare(job: Job, loss: str) -> Sets:
+    """Load, sample, split and rescale by the job's terms. Raises DataError for damaged data."""
+    # Imported here and not above: Keras's import is timed in a process that holds little else.
+    from fmnist import data, preprocess
+
+    folder = Path(job.data_folder) if job.data_folder else None
+    dataset = data.load(data.Source(kind=job.data_kind, folder=folder, found_by="the parent"))
+    train = preprocess.sample(
+        dataset.train_images, dataset.train_labels, n=job.train_images, seed=job.seed
+    )
+    test = preprocess.sample(
+        dataset.test_images, dataset.test_labels, n=job.test_images, seed=job.seed
+    )
+
+    def ready(images: "np.ndarray", labels: "np.ndarray") -> Images:
+        one_hot = loss == "categorical_crossentropy"
+        encoded = preprocess.one_hot(labels) if one_hot else labels.astype("int32")
+        return Images(preprocess.rescale(images), encoded)
+
+    if not job.validation_images:
+        return Sets(ready(*train), None, ready(*test))
+    share = job.validation_images / job.train_images
+    parts = preprocess.split(*train, share=share, seed=job.seed)
+    return Sets(ready(*parts[:2]), ready(*parts[2:]), ready(*test))
+
+
+class Served:
+    """A built model that does what the parent orders."""
+
+    def __init__(self, channel: Channel, job: Job) -> None:
+        from fmnist import models, train
+
+        self._train = train
+        self._channel = channel
+        self._job = job
+        self._card = models.card(job.model)
+        self._sets = prepare(job, self._card.recipe.loss)
+        stopwatch = Stopwatch()
+        stopwatch.start()
+        self._model = models.build(job.model)
+        train.compile_model(self._model, self._card.recipe)
+        self._fence = train.fence_of(self._model)
+        self._fence()
+        self._build_s = stopwatch.stop()
+
+    def serve(self, import_s: float, device_names: list[str]) -> None:
+        """Report what was built, then carry out orders until the one to stop."""
+        self._channel.send(self._ready(import_s, device_names))
+        command = self._next_command()
+        if command == "epoch":
+            command = self._fit()
+        while command != "stop":
+            self._channel.send(Timed(seconds=self._timed_prediction(command)))
+            command = self._next_command()
+        if "torch" in sys.modules:
+            raise RuntimeError("torch was imported: the suite is free of PyTorch")
+        self._channel.send(Stopped(peak_memory_bytes=self._peak_memory()))
+
+    def _next_command(self) -> Command:
+        order = self._channel.receive()
+        if not isinstance(order, Order):
+            raise TypeError(f"expected an order, got {order}")
+        return order.command
+
+    def _fit(self) -> Command:
+        """Train an epoch for each order to do so; return the first order that is another one."""
+        following: list[Command] = []
+
+        def go_on() -> bool:
+            following[:] = [self._next_command()]
+            return following[0] == "epoch"
+
+        gate = self._train.EpochGate(Stopwatch(fence=self._fence), self._report_epoch, go_on)
+        self._train.fit(
+            self._model,
+            *self._sets.train,
+            batch_size=self._job.batch_size,
+            epochs=self._job.epochs,
+            gate=gate,
+        )
+        return following[0]
+
+    def _report_epoch(self, epoch_s: float, logs: Mapping[str, float]) -> None:
+        """Evaluate, outside the clock, where the task asks for it; then report."""
+        if self._job.task != "train":
+            self._channel.send(EpochDone(epoch_s=epoch_s, evaluate_s=None, result=None))
+            return
+        stopwatch = Stopwatch()
+        stopwatch.start()
+        test_loss, test_accuracy = self._evaluate(self._sets.test)
+        evaluate_s = stopwatch.stop()
+        validation = (
+            self._evaluate(self._sets.validation) if self._sets.validation else (None, None)
+        )
+        result = EpochResult(
+            train_loss=logs["loss"],
+            train_accuracy=logs["accuracy"],
+            validation_loss=validation[0],
+            validation_accuracy=validation[1],
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+        )
+        self._channel.send(EpochDone(epoch_s=epoch_s, evaluate_s=evaluate_s, result=result))
+
+    def _evaluate(self, images: Images) -> tuple[float, float]:
+        return self._train.evaluate(self._model, *images, batch_size=self._job.batch_size)
+
+    def _timed_prediction(self, command: Command) -> tuple[float, ...]:
+        """Return the seconds of one prediction of the test set, or of single images in turn."""
+        stopwatch, seconds = Stopwatch(), []
+        images = self._sets.test.images
+        if command == "predict":
+            stopwatch.start()
+            self._train.predict(self._model, images, self._job.batch_size)
+            return (stopwatch.stop(),)
+        for index in range(LATENCY_WARMUP_CALLS + self._job.latency_calls):
+            image = images[index % len(images)][None]
+            stopwatch.start()
+            self._train.predict_one(self._model, image)
+            seconds.append(stopwatch.stop())
+        return tuple(seconds[LATENCY_WARMUP_CALLS:])
+
+    def _ready(self, import_s: float, device_names: list[str]) -> Answer:
+        parameters = self._train.count_parameters(self._model)
+        if parameters.total != self._card.parameters:
+            raise RuntimeError(
+                f"fmnist/models/{self._job.model}.py states PARAMETERS = "
+                f"{self._card.parameters:_}, the model has {parameters.total:_}"
+            )
+        validation = self._sets.validation
+        return Ready(
+            import_s=import_s,
+            build_s=self._build_s,
+            parameters=parameters,
+            jit_compile=bool(self._model.jit_compile),
+            train_images=len(self._sets.train.images),
+            validation_images=len(validation.images) if validation else 0,
+            test_images=len(self._sets.test.images),
+            device_name=device_names[0],
+            versions=_versions(),
+            threads=_threads(),
+            flags=grid.flags_in(os.environ),
+        )
+
+    def _peak_memory(self) -> PeakMemory:
+        unit = 1 if sys.platform == "darwin" else 1024
+        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        on_gpu = self._job.device == "gpu"
+        device = grid.BACKENDS[self._job.backend].gpu_peak_bytes() if on_gpu else None
+        return PeakMemory(host=host, device=device)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of what is imported here, and of Python."""
+    imported = [name for name in VERSIONED if name in sys.modules]
+    versions = {name: str(sys.modules[name].__version__) for name in imported}
+    return {"python": platform.python_version(), **versions}
+
+
+def _threads() -> dict[str, Any]:
+    """Return the processors this process may use, and the size of each native thread pool."""
+    from threadpoolctl import threadpool_info
+
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    pools = {str(p["internal_api"]): int(p["num_threads"]) for p in threadpool_info()}
+    return {"cpus": cpus, "cpu_count": os.cpu_count(), "pools": pools}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

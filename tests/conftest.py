@@ -1,0 +1,47 @@
+"""What tests share: the real data, and a plan of the smallest size."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist import data, plan
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave the tests out of a run of benchmarks only."""
+    return True if config.getoption("benchmark_only") else None
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of the real data set's four files."""
+    folder = os.environ.get("FMNIST_DATA")
+    if not folder or folder == data.STAND_IN:
+        pytest.skip("set FMNIST_DATA to the folder of the four files")
+    return Path(folder)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    """The options of a session by their defaults, but small, drawn, and in a folder of its own."""
+    defaults = {option.name: option.default for option in plan.OPTIONS}
+    return defaults | {
+        "preset": "smoke",
+        "models": "softmax_regression",
+        "data_dir": data.STAND_IN,
+        "results": str(tmp_path / "results"),
+        "order_seed": 0,
+    }
+
+
+@pytest.fixture
+def make_plan(options: dict[str, Any]) -> Callable[..., plan.Plan]:
+    """A function that makes a small plan, with options of the test's own."""
+
+    def make(**own: object) -> plan.Plan:
+        return plan.make(options | own, {"PATH": os.environ["PATH"]})
+
+    return make
