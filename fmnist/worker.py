@@ -55,6 +55,7 @@ class Sets(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Serve one job on the channel whose file descriptor is the first argument."""
+    flags = grid.flags_in(os.environ)  # before libraries set some of their own
     channel = Channel(socket.socket(fileno=int(arguments[0])))
     job = Job.model_validate_json(channel.receive_line())
     if job.cpus is not None:
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
     import_s = stopwatch.stop()
     _settle_configuration(keras, job, channel)
     device_names = _devices(keras, job)
-    Served(channel, job).serve(import_s, device_names)
+    Served(channel, job).serve(import_s, device_names[0], flags)
 
 
 def _settle_configuration(keras: Any, job: Job, channel: Channel) -> None:  # noqa: ANN401  # untyped module
@@ -144,9 +145,9 @@ class Served:
         self._fence()
         self._build_s = stopwatch.stop()
 
-    def serve(self, import_s: float, device_names: list[str]) -> None:
+    def serve(self, import_s: float, device_name: str, flags: dict[str, str]) -> None:
         """Report what was built, then carry out orders until the one to stop."""
-        self._channel.send(self._ready(import_s, device_names))
+        self._channel.send(self._ready(import_s, device_name, flags))
         command = self._next_command()
         if command == "epoch":
             command = self._fit()
@@ -221,7 +222,7 @@ class Served:
             seconds.append(stopwatch.stop())
         return tuple(seconds[LATENCY_WARMUP_CALLS:])
 
-    def _ready(self, import_s: float, device_names: list[str]) -> Answer:
+    def _ready(self, import_s: float, device_name: str, flags: dict[str, str]) -> Answer:
         parameters = self._train.count_parameters(self._model)
         if parameters.total != self._card.parameters:
             raise RuntimeError(
@@ -237,10 +238,10 @@ class Served:
             train_images=len(self._sets.train.images),
             validation_images=len(validation.images) if validation else 0,
             test_images=len(self._sets.test.images),
-            device_name=device_names[0],
+            device_name=device_name,
             versions=_versions(),
             threads=_threads(),
-            flags=grid.flags_in(os.environ),
+            flags=flags,
         )
 
     def _peak_memory(self) -> PeakMemory:

@@ -172,7 +172,8 @@ def learning(records: Sequence[Record]) -> Table | None:
     device = [] if len({r.device for r in trained}) == 1 else ["device"]
     header = ("training [%]", "validation [%]", "test [%]", "test loss", "best test [%] (epoch)")
     terms = (
-        "training: Keras's running mean over the last epoch, dropout on; best: chosen by looking at the test set, so it flatters",
+        "training: Keras's running mean over the last epoch, dropout on; "
+        "best: chosen by looking at the test set, so it flatters",
         _accuracy_term(trained),
         *_terms(trained),
     )
