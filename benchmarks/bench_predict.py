@@ -2,18 +2,16 @@
 
 from engine import Engine, Replay
 
-from fmnist.grid import Cell
+from fmnist.record import Record
 
 
-def test_predict(cell: Cell, engine: Engine, replay: Replay) -> None:
+def test_predict(trained: Record, engine: Engine, replay: Replay) -> None:
     """Predicting the test set takes this long."""
-    record = engine.trained(cell)
-    replay(record.predict_s, record)
-    assert len(record.predict_s) == engine.plan.preset.predict_rounds
+    replay(trained.predict_s, trained)
+    assert len(trained.predict_s) == engine.plan.preset.predict_rounds
 
 
-def test_latency(cell: Cell, engine: Engine, replay: Replay) -> None:
+def test_latency(trained: Record, engine: Engine, replay: Replay) -> None:
     """Predicting a single image takes this long."""
-    record = engine.trained(cell)
-    replay(record.latency_s, record)
-    assert len(record.latency_s) == engine.plan.preset.latency_calls
+    replay(trained.latency_s, trained)
+    assert len(trained.latency_s) == engine.plan.preset.latency_calls

@@ -16,8 +16,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist import plan
 from fmnist.cli import announcement
+from fmnist.grid import Cell
 from fmnist.record import Record
 from fmnist.report import tables
+from fmnist.report.choose import sessions_of
+from fmnist.report.render import render
 
 ENGINE: pytest.StashKey[Engine] = pytest.StashKey()
 
@@ -85,6 +88,24 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
+def trained(cell: Cell, engine: Engine) -> Record:
+    """The cell's training record."""
+    return engine.trained(cell)
+
+
+@pytest.fixture
+def started(cell: Cell, engine: Engine) -> list[Record]:
+    """The records of the cell's starts in fresh processes."""
+    return engine.started(cell)
+
+
+@pytest.fixture
+def beside_plain(cell: Cell, engine: Engine) -> Record:
+    """The record of the cell in turn with a plain Keras script."""
+    return engine.beside_plain(cell)
+
+
+@pytest.fixture
 def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
     """A function that hands measured seconds and their record to pytest-benchmark.
 
@@ -130,7 +151,7 @@ def pytest_terminal_summary(
     if engine is None or not engine.records:
         return
     terminalreporter.section("fmnist")
-    for session in tables.sessions_of(engine.records):
+    for session in sessions_of(engine.records):
         for table in tables.of_session(session):
-            terminalreporter.write_line(tables.render(table, "text"))
+            terminalreporter.write_line(render(table, "text"))
     terminalreporter.write_line(f"records: {engine.plan.records_path}")

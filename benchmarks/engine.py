@@ -12,9 +12,6 @@ from fmnist.grid import Cell
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
 
-TRAINED = ("bench_train", "bench_predict")
-"""The files whose benchmarks want their cells trained."""
-
 Replay = Callable[[Sequence[float], Record], None]
 """Hands measured seconds, and the record that they stand in, to pytest-benchmark."""
 
@@ -46,50 +43,52 @@ class Engine:
         self.clock = ReplayClock()
         self.records: list[Record] = []
         self._config = config
-        self._trained: dict[Cell, Record] = {}
+        self._trained: dict[Cell, list[Record]] = {}
         self._started: dict[Cell, list[Record]] = {}
-        self._overhead: dict[Cell, Record] = {}
-        self._wanted: set[Cell] = set()
+        self._beside_plain: dict[Cell, list[Record]] = {}
+        self._wanted: dict[str, set[Cell]] = {"trained": set(), "started": set()}
         self._progress: SessionProgress | None = None
 
     def expect(self, items: Sequence[pytest.Item]) -> None:
-        """Take note of the cells whose training was asked for: no other one is run."""
+        """Take note of the cells that were asked for, by the fixtures: no other one is run."""
         for item in items:
             cell = cell_of(item)
-            if cell is not None and item.path.stem in TRAINED:
-                self._wanted.add(cell)
+            for name, cells in self._wanted.items():
+                if cell is not None and name in getattr(item, "fixturenames", ()):
+                    cells.add(cell)
 
     def trained(self, cell: Cell) -> Record:
         """Return the cell's training record; its group is run if it was not yet."""
         if cell not in self._trained:
-            group = [c for c in self._group(cell) if c in self._wanted]
             with self._shown() as progress:
+                group = self._group(cell, "trained")
                 self._keep(self._trained, launch.run_group(self.plan, group, progress))
-        return self._trained[cell]
+        return self._trained[cell][0]
 
     def started(self, cell: Cell) -> list[Record]:
         """Return the records of the cell's fresh starts; its group's are run if not yet."""
         if cell not in self._started:
             with self._shown() as progress:
-                records = launch.run_startups(self.plan, self._group(cell), progress)
-            self.records += records
-            for record in records:
-                self._started.setdefault(record.cell, []).append(record)
+                group = self._group(cell, "started")
+                self._keep(self._started, launch.run_startups(self.plan, group, progress))
         return self._started[cell]
 
-    def overhead(self, cell: Cell) -> Record:
-        """Return the record of the cell beside a plain Keras script."""
-        if cell not in self._overhead:
+    def beside_plain(self, cell: Cell) -> Record:
+        """Return the record of the cell in turn with a plain Keras script."""
+        if cell not in self._beside_plain:
             with self._shown() as progress:
-                self._keep(self._overhead, [run_overhead(self.plan, cell, progress)])
-        return self._overhead[cell]
+                self._keep(self._beside_plain, [run_overhead(self.plan, cell, progress)])
+        return self._beside_plain[cell][0]
 
-    def _group(self, cell: Cell) -> Sequence[Cell]:
-        return next(group for group in self.plan.groups if cell in group)
+    def _group(self, cell: Cell, wanted: str) -> Sequence[Cell]:
+        """Return the cells of the cell's group that were asked for."""
+        group = next(group for group in self.plan.groups if cell in group)
+        return [other for other in group if other in self._wanted[wanted]]
 
-    def _keep(self, where: dict[Cell, Record], records: Sequence[Record]) -> None:
+    def _keep(self, where: dict[Cell, list[Record]], records: Sequence[Record]) -> None:
         self.records += records
-        where.update({record.cell: record for record in records})
+        for record in records:
+            where.setdefault(record.cell, []).append(record)
 
     @contextmanager
     def _shown(self) -> Iterator[SessionProgress]:
@@ -97,7 +96,7 @@ class Engine:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
             if self._progress is None:
-                self._progress = SessionProgress(len(self._wanted), Console())
+                self._progress = SessionProgress(len(self._wanted["trained"]), Console())
             with self._progress:
                 yield self._progress
 

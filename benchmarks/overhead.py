@@ -1,6 +1,7 @@
 """Runs a cell in turn with a plain Keras script that trains the same model on the same images."""
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,13 @@ from fmnist.grid import Cell
 from fmnist.launch import WORKER, CellRun, Observer, in_turn
 from fmnist.plan import Plan
 from fmnist.preprocess import sample
-from fmnist.record import Record, append
+from fmnist.record import Record
 
 SCRIPT = Path(__file__).with_name("plain_script.py")
+
+
+class PlainScriptError(RuntimeError):
+    """The plain script ended, or says nothing more."""
 
 
 class PlainScript:
@@ -26,8 +31,8 @@ class PlainScript:
 
     def __init__(self, plan: Plan, cell: Cell, images: Path, epochs: int) -> None:
         self.seconds: list[float] = []
+        self._limit_s = plan.time_limit_s
         log = plan.log_path(cell, "overhead").with_suffix(".plain.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, str(SCRIPT), str(images), str(cell.batch_size), str(epochs)],
@@ -37,7 +42,6 @@ class PlainScript:
                 stderr=errors,
                 text=True,
             )
-        self._expect("ready")
 
     def __enter__(self) -> Self:
         return self
@@ -52,41 +56,66 @@ class PlainScript:
         self._process.kill()
         self._process.communicate()
 
+    def wait_until_ready(self) -> None:
+        """Wait until it has built its model. Raises PlainScriptError if it cannot."""
+        self._expect("ready")
+
     def take(self) -> None:
-        """Have it train one epoch."""
-        if self._process.stdin is None:
-            raise RuntimeError("the plain script has no standard input")
+        """Have it train one epoch. Raises PlainScriptError if it cannot."""
+        if self._process.stdin is None or self._process.poll() is not None:
+            raise PlainScriptError(f"the plain script ended with status {self._process.poll()}")
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         self.seconds.append(float(self._expect("epoch")))
 
     def _expect(self, word: str) -> str:
         """Return what follows the word on the script's next such line; others are a library's."""
-        for line in self._process.stdout or ():
+        lines = self._process.stdout
+        while lines is not None and select.select([lines], [], [], self._limit_s)[0]:
+            line = lines.readline()
             if line.startswith(f"{word} "):
                 return line.removeprefix(f"{word} ")
-        raise RuntimeError(f"the plain script ended with status {self._process.wait()}")
+            if not line:
+                raise PlainScriptError(f"the plain script ended, status {self._process.wait()}")
+        raise PlainScriptError(f"the plain script said nothing for {self._limit_s:g} s")
 
 
 def run_overhead(plan: Plan, cell: Cell, observer: Observer) -> Record:
     """Return the record of the cell with the plain script's epochs beside its own, on the disk."""
     run = CellRun(plan, cell, "overhead", observer)
-    epochs = run.steps().count("epoch")
-    dataset = data.load(plan.source)
-    with ExitStack() as resources:
-        folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-        images, labels = sample(
-            dataset.train_images, dataset.train_labels, plan.preset.overhead_images, plan.seed
-        )
-        np.savez(folder / "images.npz", images=images, labels=labels)
-        plain = resources.enter_context(PlainScript(plan, cell, folder / "images.npz", epochs))
-        run.start(resources, WORKER)
-        sides = (lambda: run.take("epoch"), plain.take)
-        for number in range(epochs):
-            for take in in_turn(sides, number):
-                take()
-        run.take("stop")
-    record = run.record(plain_epoch_s=plain.seconds[1:])
-    append(record, plan.records_path)
-    observer.ended(record)
+    plain: PlainScript | None = None
+    try:
+        with ExitStack() as resources:
+            run.start(resources, WORKER)
+            folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+            epochs = run.steps().count("epoch")
+            plain = PlainScript(plan, cell, _images(plan, folder), epochs)
+            resources.enter_context(plain)
+            _take_turns(run, plain, epochs)
+    except PlainScriptError as error:
+        run.fail(str(error))
+    finally:
+        record = run.keep(plain_epoch_s=plain.seconds[1:] if plain is not None else ())
     return record
+
+
+def _take_turns(run: CellRun, plain: PlainScript, epochs: int) -> None:
+    """Train both, an epoch each in turn, for as long as the cell goes on."""
+    plain.wait_until_ready()
+    sides = (lambda: run.take("epoch"), plain.take)
+    for number in range(epochs):
+        for take in in_turn(sides, number):
+            if run.failure is None:
+                take()
+    run.take("stop")
+
+
+def _images(plan: Plan, folder: Path) -> Path:
+    """Write the images that the cell trains on to a file, as a user has them."""
+    dataset = data.load(plan.source)
+    images, labels = sample(
+        dataset.train_images, dataset.train_labels, plan.preset.overhead_images, plan.seed
+    )
+    path = folder / "images.npz"
+    np.savez(path, images=images, labels=labels)
+    return path

@@ -21,6 +21,10 @@ class ChannelError(RuntimeError):
     """The other side closed the channel, or said something that is no message."""
 
 
+class NotAMessageError(ChannelError):
+    """The other side is there, and talks nonsense."""
+
+
 class Said(BaseModel):
     """One message: immutable, with no fields but its own."""
 
@@ -34,7 +38,6 @@ class Job(Said):
     model: str
     backend: str
     device: str
-    mode: str
     batch_size: int
     precision: str
     data_kind: Literal["fashion-mnist", "stand-in"]
@@ -54,13 +57,6 @@ class Order(Said):
 
     kind: Literal["order"] = "order"
     command: Command
-
-
-class Notice(Said):
-    """The worker: something a person should know; the work goes on."""
-
-    kind: Literal["notice"] = "notice"
-    text: str
 
 
 class Ready(Said):
@@ -103,7 +99,7 @@ class Stopped(Said):
     peak_memory_bytes: PeakMemory
 
 
-Answer = Ready | EpochDone | Timed | Stopped | Notice
+Answer = Ready | EpochDone | Timed | Stopped
 Message = Annotated[Answer | Order, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
 
@@ -125,12 +121,12 @@ class Channel:
     def receive_line(self, timeout_s: float | None = None) -> bytes:
         """Return the next whole line.
 
-        Raises TimeoutError after `timeout_s`, ChannelError at the end of the channel or for a line
-        above the size limit.
+        Raises TimeoutError after `timeout_s`, ChannelError at the end of the channel,
+        NotAMessageError for a line above the size limit.
         """
         while b"\n" not in self._buffer:
             if len(self._buffer) > MAX_MESSAGE_BYTES:
-                raise ChannelError(f"a message of more than {MAX_MESSAGE_BYTES:,} bytes")
+                raise NotAMessageError(f"a message of more than {MAX_MESSAGE_BYTES:,} bytes")
             self._end.settimeout(timeout_s)
             try:
                 chunk = self._end.recv(65_536)
@@ -146,13 +142,13 @@ class Channel:
         return line
 
     def receive(self, timeout_s: float | None = None) -> Answer | Order:
-        """Return the next message. Raises as `receive_line`, and ChannelError for garbage."""
+        """Return the next message. Raises as `receive_line`, and NotAMessageError for garbage."""
         line = self.receive_line(timeout_s)
         try:
             return MESSAGE.validate_json(line)
         except ValidationError as error:
             shown = json.dumps(line[:200].decode(errors="replace"))
-            raise ChannelError(f"not a message: {shown}") from error
+            raise NotAMessageError(f"not a message: {shown}") from error
 
     def close(self) -> None:
         """Close this end."""

@@ -1,6 +1,7 @@
 """The command `fmnist`: run, report, publish, doctor, models, data."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from fmnist.progress import SessionProgress
 from fmnist.record import Record, read
 from fmnist.report import publish as publishing
 from fmnist.report import tables
+from fmnist.report.choose import sessions_of
+from fmnist.report.render import FORMATS, render
 
 FAILED_CELLS = 1
 INTERRUPTED = 130
@@ -53,6 +56,7 @@ def main() -> None:
 @session_options
 def run(**options: Any) -> None:  # noqa: ANN401  # one for each of plan.OPTIONS
     """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
     console = Console()
     planned = _planned(options)
     for line in announcement(planned):
@@ -85,7 +89,7 @@ def announcement(planned: plan.Plan) -> list[str]:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(list(tables.FORMATS)), default="text")
+@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text")
 @click.option("--against", type=click.Choice(list(grid.BACKENDS)), help="denominator of the ratios")
 def report(files: tuple[Path, ...], form: str, against: str | None) -> None:
     """Print the tables of records files (or of all files in a folder)."""
@@ -110,9 +114,9 @@ def _record_files(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _print_tables(records: list[Record], form: str, against: str | None) -> None:
-    for session in tables.sessions_of(records):
+    for session in sessions_of(records):
         for table in tables.of_session(session, against):
-            click.echo(tables.render(table, form))
+            click.echo(render(table, form))
 
 
 @main.command()

@@ -23,20 +23,13 @@ class Finding:
 
 
 class Silent:
-    """An observer that keeps still but for notices, which it collects."""
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
+    """An observer that keeps still."""
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Keep still."""
 
     def stepped(self, cell: Cell, step: str, seconds: float) -> None:
         """Keep still."""
-
-    def noticed(self, cell: Cell, text: str) -> None:
-        """Collect the notice."""
-        self.notices.append(f"{cell.backend}: {text}")
 
     def ended(self, record: Record) -> None:
         """Keep still."""
@@ -79,15 +72,17 @@ def _try(backend: str, device: str, folder: Path) -> Finding:
         "data_dir": data.STAND_IN,
         "results": str(folder),
     }
-    planned = plan.make(options, {n: v for n, v in os.environ.items() if n != "KERAS_BACKEND"})
-    observer = Silent()
-    record = launch.run_group(planned, planned.cells, observer, "startup")[0]
+    environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    try:
+        planned = plan.make(options, environ)
+    except plan.PlanError as error:
+        return Finding(f"{backend} on {device}: cannot be used: {error}")
+    record = launch.run_group(planned, planned.cells, Silent(), "startup")[0]
     if record.failure is not None:
         return Finding(f"{backend} on {device}: BROKEN: {record.failure}", broken=True)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     xla = "on" if record.jit_compile else "off"
-    notices = "".join(f"; {text}" for text in observer.notices)
     return Finding(
         f"{backend} on {device}: works ({record.device_name}; XLA {xla}; {versions}; "
-        f"import {record.import_s:.3g} s){notices}"
+        f"import {record.import_s:.3g} s)"
     )

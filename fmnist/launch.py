@@ -23,7 +23,7 @@ from fmnist.channel import (
     Command,
     EpochDone,
     Job,
-    Notice,
+    NotAMessageError,
     Order,
     Ready,
     Stopped,
@@ -36,10 +36,11 @@ from fmnist.record import Recipe, Record, Task, append, throughput
 
 WORKER = (sys.executable, "-m", "fmnist.worker")
 EXIT_WAIT_S = 10
-LOG_TAIL_BYTES = 4_096
+LOG_TAIL_BYTES = 2_048
+LOG_TAIL_LINES = 5
 
 Turn = TypeVar("Turn")
-Said = TypeVar("Said", Ready, EpochDone, Timed, Stopped)
+Expected = TypeVar("Expected", Ready, EpochDone, Timed, Stopped)
 
 
 class WorkerFailureError(RuntimeError):
@@ -55,19 +56,15 @@ class Observer(Protocol):
     def stepped(self, cell: Cell, step: str, seconds: float) -> None:
         """A cell took one step."""
 
-    def noticed(self, cell: Cell, text: str) -> None:
-        """A worker has something to tell a person."""
-
     def ended(self, record: Record) -> None:
         """A cell's record is on the disk."""
 
 
-class Worker:
-    """A child process that serves one job over a channel of its own. A context manager."""
+class Child:
+    """A worker process that serves one job over a channel of its own. A context manager."""
 
     def __init__(
         self,
-        job: Job,
         environ: Mapping[str, str],
         log_path: Path,
         limit_s: float,
@@ -80,7 +77,6 @@ class Worker:
         self._channel = Channel(ours)
         with log_path.open("wb") as log, theirs:
             self._process = _start([*program, str(theirs.fileno())], environ, log, theirs)
-        self._channel.send(job)
 
     def __enter__(self) -> Self:
         return self
@@ -93,14 +89,15 @@ class Worker:
     ) -> None:
         """End the process and all that it started, whatever state it is in."""
         self._channel.close()
-        if kind is None and self._process.poll() is None:
-            self._wait_for_exit()
-        self._kill()
+        if kind is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(EXIT_WAIT_S)
+        self.kill()
 
-    def order(self, command: Command) -> None:
-        """Tell the worker what to do next. Raises WorkerFailureError if it is gone."""
+    def tell(self, message: Job | Order) -> None:
+        """Tell the worker its job, or what to do next. Raises WorkerFailureError if it is gone."""
         try:
-            self._channel.send(Order(command=command))
+            self._channel.send(message)
         except ChannelError as error:
             raise WorkerFailureError(self._reason_of_end(error)) from error
 
@@ -113,25 +110,24 @@ class Worker:
         try:
             message = self._channel.receive(self._allowance.left_s or 1e-3)
         except TimeoutError:
-            self._kill()
             limit = f"its time limit of {self._allowance.limit_s:g} s is used up"
             raise WorkerFailureError(f"{limit}{self._log_tail()}") from None
+        except NotAMessageError as error:
+            raise WorkerFailureError(f"{error}{self._log_tail()}") from error
         except ChannelError as error:
             raise WorkerFailureError(self._reason_of_end(error)) from error
         finally:
             self._allowance.rest()
         if isinstance(message, Order):
-            self._kill()
             raise WorkerFailureError(f"the worker sent an order: {message}")
         return message
 
     def _reason_of_end(self, error: ChannelError) -> str:
         """Return why the worker ended: its exit status and the last words of its log."""
-        self._wait_for_exit()
-        status = self._process.poll()
-        if status is None:
-            self._kill()
-            return f"{error}; the process went on and was killed{self._log_tail()}"
+        try:
+            status = self._process.wait(EXIT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            return f"{error}, and the process went on{self._log_tail()}"
         if status < 0:
             return f"killed by {signal.Signals(-status).name}{self._log_tail()}"
         return f"{error}; exit status {status}{self._log_tail()}"
@@ -140,17 +136,13 @@ class Worker:
         with self.log_path.open("rb") as log:
             log.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return f"; its log ends: {lines[-1].strip()[:500]}" if lines else "; its log is empty"
+        end = " / ".join(line.strip() for line in lines[-LOG_TAIL_LINES:] if line.strip())
+        return f"; its log ends: {end}" if end else "; its log is empty"
 
-    def _wait_for_exit(self) -> None:
-        try:
-            self._process.wait(EXIT_WAIT_S)
-        except subprocess.TimeoutExpired:
-            self._kill()
-
-    def _kill(self) -> None:
+    def kill(self) -> None:
         """End the worker's process group, which it leads."""
-        with suppress(ProcessLookupError):
+        # macOS answers with a refusal for a group of which only the dead are left.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -180,30 +172,31 @@ class CellRun:
         self._task = task
         self._observer = observer
         self._job = plan.job(cell, task)
-        self._worker: Worker | None = None
+        self._child: Child | None = None
         self._started_at = utc_now()
         self._epochs: list[EpochDone] = []
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
         self._ready: Ready | None = None
         self._stopped: Stopped | None = None
+        self._kept: Record | None = None
 
     def start(self, resources: ExitStack, program: Sequence[str]) -> None:
         """Start the worker and wait until it is ready."""
         self._observer.started(self.cell, self._task, len(self.steps()))
         self._started_at = utc_now()
         try:
-            self._worker = resources.enter_context(
-                Worker(
-                    self._job,
+            self._child = resources.enter_context(
+                Child(
                     grid.env_for(self.cell, os.environ),
                     self._plan.log_path(self.cell, self._task),
                     self._plan.time_limit_s,
                     program,
                 )
             )
+            self._child.tell(self._job)
             self._ready = self._expect(Ready)
-        except WorkerFailureError as error:
-            self.failure = f"before its first epoch: {error}"
+        except (WorkerFailureError, OSError) as error:
+            self.fail(f"before its first epoch: {error}")
 
     def steps(self) -> list[Command]:
         """Return the orders that this cell's worker is given, in turn with the others'."""
@@ -217,19 +210,26 @@ class CellRun:
 
     def take(self, command: Command) -> None:
         """Have the worker take one step; after a failure, none."""
-        if self.failure is not None or self._worker is None:
+        if self.failure is not None or self._child is None:
             return
         try:
-            self._worker.order(command)
+            self._child.tell(Order(command=command))
             seconds = self._carry_out(command)
         except WorkerFailureError as error:
-            self.failure = f"{self._place(command)}: {error}"
+            self.fail(f"{self._place(command)}: {error}")
         else:
             self._observer.stepped(self.cell, command, seconds)
 
-    def interrupt(self) -> None:
-        """Note that the session was stopped before the cell was done."""
-        self.failure = self.failure or "interrupted"
+    def fail(self, reason: str) -> None:
+        """Note why the cell goes no further, and end its worker: it must not disturb the others."""
+        self.failure = self.failure or reason
+        if self._child is not None:
+            self._child.kill()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be measured."""
+        return self.failure is not None or self._stopped is not None
 
     def _carry_out(self, command: Command) -> float:
         """Take the answer to an order, keep it, and return its seconds."""
@@ -243,12 +243,11 @@ class CellRun:
         self._timed[command] += seconds
         return sum(seconds)
 
-    def _expect(self, kind: type[Said]) -> Said:
-        """Return the worker's answer, notices passed on. Raises WorkerFailureError for another."""
-        if self._worker is None:
+    def _expect(self, kind: type[Expected]) -> Expected:
+        """Return the worker's answer. Raises WorkerFailureError for one of another kind."""
+        if self._child is None:
             raise WorkerFailureError("no worker was started")
-        while isinstance(answer := self._worker.answer(), Notice):
-            self._observer.noticed(self.cell, answer.text)
+        answer = self._child.answer()
         if not isinstance(answer, kind):
             raise WorkerFailureError(f"expected {kind.__name__}, the worker said {answer}")
         return answer
@@ -256,11 +255,22 @@ class CellRun:
     def _place(self, command: Command) -> str:
         return f"in epoch {len(self._epochs) + 1}" if command == "epoch" else f"in step {command}"
 
-    def record(self, plain_epoch_s: Sequence[float] = ()) -> Record:
-        """Return the cell's record: complete, or with the failure and what was measured.
+    def keep(self, plain_epoch_s: Sequence[float] = ()) -> Record:
+        """Write the cell's record to disk, once, and return it.
 
-        Task `overhead` gives the seconds of the plain script's epochs, pairs of this cell's own.
+        Before the cell is over, the record says that it was interrupted. Task `overhead` gives the
+        seconds of the plain script's epochs, pairs of this cell's own.
         """
+        if self._kept is None:
+            if not self.is_over:
+                self.fail("interrupted")
+            self._kept = self._record(plain_epoch_s)
+            append(self._kept, self._plan.records_path)
+            self._observer.ended(self._kept)
+        return self._kept
+
+    def _record(self, plain_epoch_s: Sequence[float]) -> Record:
+        """Return the cell's record: complete, or with the failure and what was measured."""
         card = models.card(self.cell.model)
         measured = self._measured()
         return Record.model_validate(
@@ -330,26 +340,22 @@ def run_group(
 ) -> list[Record]:
     """Run cells side by side, step by step in turn; return their records, already on the disk.
 
-    Raises KeyboardInterrupt after the records of what was measured are on the disk.
+    A record is written as soon as its cell is over; whatever ends the group early (a Ctrl-C, say),
+    the records of what was measured until then are written before it is raised again.
     """
     runs = [CellRun(plan, cell, task, observer) for cell in cells]
-    completed = False
-    try:
+    with ExitStack() as records:
+        for run in reversed(runs):
+            records.callback(run.keep)
         with ExitStack() as resources:
             for run in runs:
                 run.start(resources, program)
             for number, command in enumerate(runs[0].steps()):
                 for run in in_turn(runs, number):
                     run.take(command)
-        completed = True
-    finally:
-        for run in runs if not completed else ():
-            run.interrupt()
-        records = [run.record() for run in runs]
-        for record in records:
-            append(record, plan.records_path)
-            observer.ended(record)
-    return records
+                    if run.is_over:
+                        run.keep()
+    return [run.keep() for run in runs]
 
 
 def run_startups(

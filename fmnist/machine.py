@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ GPU_QUERY = ("index", "name", "driver_version", "memory.total", "memory.used")
 
 def facts() -> dict[str, Any]:
     """Return what the hardware and the operating system are. Takes about a second."""
-    cpu = cpuinfo.get_cpu_info()
+    cpu = _processor()
     return {
         "cpu": cpu.get("brand_raw", platform.processor() or "unknown"),
         "cpu_family": cpu.get("family"),
@@ -34,7 +35,7 @@ def facts() -> dict[str, Any]:
         "threads": psutil.cpu_count(),
         "usable_threads": len(usable_cpus() or range(os.cpu_count() or 1)),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": gpus(),
+        "gpus": [{n: v for n, v in gpu.items() if n != "memory.used"} for gpu in gpus()],
         "architecture": platform.machine(),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -42,6 +43,13 @@ def facts() -> dict[str, Any]:
         "transparent_hugepages": _chosen(_read(HUGE_PAGES)),
         "virtual": "hypervisor" in cpu.get("flags", []),
     }
+
+
+@cache
+def _processor() -> dict[str, Any]:
+    """Return what is known of the processor; it does not change while we look."""
+    known: dict[str, Any] = cpuinfo.get_cpu_info()
+    return known
 
 
 def summary(machine: dict[str, Any]) -> str:
@@ -116,9 +124,15 @@ def disturbances() -> list[str]:
     found += [
         f"GPU {gpu['index']} has {gpu['memory.used']} in use by others"
         for gpu in gpus()
-        if int(gpu["memory.used"].split()[0]) > IDLE_GPU_MIB
+        if _mib(gpu["memory.used"]) > IDLE_GPU_MIB
     ]
     return found
+
+
+def _mib(text: str) -> int:
+    """Return a figure like `512 MiB`; 0 where the driver does not tell (`[N/A]`)."""
+    number = text.partition(" ")[0]
+    return int(number) if number.isdigit() else 0
 
 
 def _read(path: Path) -> str | None:

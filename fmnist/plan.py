@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import math
 import os
 import random
 import secrets
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +19,10 @@ from fmnist.channel import Job
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
 from fmnist.record import Task
+
+PROBE_TIMEOUT_S = 300
+SMALLEST_SAMPLE = len(data.CLASS_NAMES)
+SEEDS = 2**32
 
 
 class PlanError(ValueError):
@@ -30,7 +37,6 @@ class Option:
     help: str
     default: Any = None
     type: type = str
-    choices: tuple[str, ...] | None = None
     metavar: str | None = None
 
     @property
@@ -112,7 +118,9 @@ class Plan:
         preset = self.preset
         train, validation, test = set_sizes(models.card(cell.model).recipe, preset)
         if task == "startup":
-            train, validation, test = cell.batch_size, 0, cell.batch_size
+            # One batch, or as few as can show every class.
+            train = test = cell.batch_size * math.ceil(SMALLEST_SAMPLE / cell.batch_size)
+            validation = 0
         elif task == "overhead":
             train, validation = preset.overhead_images, 0
         epochs = {"train": self.epochs[cell.model], "startup": 1}
@@ -121,7 +129,6 @@ class Plan:
             model=cell.model,
             backend=cell.backend,
             device=cell.device,
-            mode=cell.mode,
             batch_size=cell.batch_size,
             precision=cell.precision,
             data_kind=self.source.kind,
@@ -148,13 +155,16 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     preset = grid.PRESETS[preset_name]
     chosen = _names(options["models"]) or preset.models or models.names()
     grid.known("model", chosen, models.names())
-    places, absent = _places(options)
+    places, absent = _places(options, environ)
+    if not 0 <= options["seed"] < SEEDS:
+        raise PlanError(f"--seed must be from 0 to {SEEDS - 1}, got {options['seed']}")
     order_seed = options["order_seed"]
     order_seed = secrets.randbelow(10**6) if order_seed is None else order_seed
     groups = _groups(options, chosen, places, preset, order_seed)
     folder = Path(options["data_dir"]) if options["data_dir"] else None
     source = data.locate(folder, environ)
-    data.load(source)  # a damaged file is found here, before anything is trained
+    if source.folder is not None:
+        data.load(source)  # a damaged file is found here, before anything is trained
     return Plan(
         session=f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_at=started_at,
@@ -165,7 +175,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         seed=options["seed"],
         order_seed=order_seed,
         results=Path(options["results"]),
-        time_limit_s=options["time_limit"] or preset.time_limit_s,
+        time_limit_s=_time_limit_s(options["time_limit"], preset),
         cpus=machine.usable_cpus(),
         machine=machine.facts(),
         commit=machine.commit(),
@@ -183,7 +193,7 @@ def _check_environment(environ: Mapping[str, str]) -> list[str]:
 
     Raises PlanError if it asks for a backend that the suite does not have.
     """
-    wanted = environ.get("KERAS_BACKEND")
+    wanted = environ.get("KERAS_BACKEND") or None  # Keras, too, takes an empty one for none
     if wanted is not None and wanted not in grid.BACKENDS:
         raise PlanError(
             f"KERAS_BACKEND={wanted} is set, but this suite has two backends, "
@@ -197,10 +207,9 @@ def _check_environment(environ: Mapping[str, str]) -> list[str]:
     if wanted is not None:
         notices.append(f"KERAS_BACKEND={wanted} is overruled: each cell sets its own backend")
     user = keras_json(environ)
-    terms = {"floatx": "float32", "image_data_format": "channels_last"}
     notices += [
         f"{name} {user[name]!r} of keras.json is overruled by the cell's terms: {value!r}"
-        for name, value in terms.items()
+        for name, value in grid.KERAS_CONFIGURATION.items()
         if user.get(name, value) != value
     ]
     if user.get("backend", "tensorflow") not in grid.BACKENDS:
@@ -228,7 +237,9 @@ def keras_json(environ: Mapping[str, str]) -> dict[str, Any]:
     return document
 
 
-def _places(options: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[str]]:
+def _places(
+    options: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Return the (backend, device) pairs to run, and why others that are possible are not.
 
     Raises PlanError for one that was asked for and is not there.
@@ -236,22 +247,54 @@ def _places(options: Mapping[str, Any]) -> tuple[list[tuple[str, str]], list[str
     asked_backends = grid.known("backend", _names(options["backends"]), grid.BACKENDS)
     asked_devices = grid.known("device", _names(options["devices"]), grid.DEVICES)
     has_gpu = bool(machine.gpus())
-    if "gpu" in asked_devices and not has_gpu:
-        raise PlanError(
-            "--devices gpu: this machine shows no NVIDIA driver (nvidia-smi finds no device); "
-            "with one, install a GPU build: "
-            + " or ".join(backend.install["gpu"] for backend in grid.BACKENDS.values())
+    places, absent = [], []
+    for device in asked_devices or (("cpu", "gpu") if has_gpu else ("cpu",)):
+        for backend in asked_backends or grid.BACKENDS:
+            reason = _why_absent(backend, device, environ, has_gpu=has_gpu)
+            if reason is None:
+                places.append((backend, device))
+            elif device in asked_devices if installed(backend) else backend in asked_backends:
+                raise PlanError(reason)
+            else:
+                absent.append(f"skipped: {reason}")
+    if not places:
+        raise PlanError("; ".join(absent))
+    return places, absent
+
+
+def _why_absent(
+    backend: str, device: str, environ: Mapping[str, str], *, has_gpu: bool
+) -> str | None:
+    """Return why a backend cannot run on a device, with the command that helps; None if it can."""
+    command = grid.BACKENDS[backend].install[device]
+    if not installed(backend):
+        return f"{backend} is not installed here: {command}"
+    if device == "cpu":
+        return None
+    if not has_gpu:
+        return (
+            f"this machine shows no {device} (nvidia-smi finds no device); on one that does, "
+            f"install a build for it: {command}"
         )
-    devices = asked_devices or (("cpu", "gpu") if has_gpu else ("cpu",))
-    missing = [name for name in asked_backends or grid.BACKENDS if not installed(name)]
-    reasons = [
-        f"{name} is not installed here: {grid.BACKENDS[name].install[devices[-1]]}"
-        for name in missing
-    ]
-    backends = [name for name in asked_backends or grid.BACKENDS if name not in missing]
-    if (missing and asked_backends) or not backends:
-        raise PlanError("; ".join(reasons))
-    return [(b, d) for d in devices for b in backends], [f"skipped: {reason}" for reason in reasons]
+    if not _sees(backend, device, environ):
+        return f"{backend} sees no {device} on this machine; install a build for it: {command}"
+    return None
+
+
+def _sees(backend: str, device: str, environ: Mapping[str, str]) -> bool:
+    """Ask Keras, in a process of its own, whether the backend has such a device."""
+    code = "import sys, keras; sys.exit(not keras.distribution.list_devices(sys.argv[1]))"
+    try:
+        answer = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-c", code, device],
+            env=grid.env_for(Cell("none", backend, device), environ),
+            capture_output=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return answer.returncode == 0
 
 
 def installed(backend: str) -> bool:
@@ -267,11 +310,13 @@ def _groups(
     order_seed: int,
 ) -> tuple[tuple[Cell, ...], ...]:
     """Return one group of cells for each model, all in an order shuffled by the seed."""
-    modes = _names(options["modes"])
+    modes = _names(options["modes"]) or grid.MODES
     groups = []
     for name in chosen:
         recipe = models.card(name).recipe
-        batch_size = options["batch_size"] or preset.batch_size or recipe.batch_size
+        batch_size = options["batch_size"]
+        if batch_size is None:
+            batch_size = preset.batch_size or recipe.batch_size
         grid.check_batch_size(batch_size, [n for n in set_sizes(recipe, preset) if n])
         groups.append(
             [
@@ -300,6 +345,12 @@ def _epochs(name: str, rounds: int | None, preset: grid.Preset) -> int:
         raise PlanError(f"--rounds must be at least 1, got {rounds}")
     steady = rounds or preset.rounds
     return models.card(name).recipe.epochs if steady is None else 1 + steady
+
+
+def _time_limit_s(wanted: float | None, preset: grid.Preset) -> float:
+    if wanted is not None and wanted <= 0:
+        raise PlanError(f"--time-limit must be above 0 s, got {wanted:g}")
+    return preset.time_limit_s if wanted is None else wanted
 
 
 def _data_notices(source: data.Source) -> list[str]:

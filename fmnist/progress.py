@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from fmnist.grid import Cell
 from fmnist.measure import Clock, Stopwatch
@@ -14,30 +14,31 @@ from fmnist.record import Record, Task
 class SessionProgress:
     """An observer of a session that tells a person. A context manager.
 
-    What is left is reckoned from the groups that are done: models differ a hundredfold, so the
-    figure is rough until the last group.
+    What is left is reckoned from the share of cells that is done. Models differ a hundredfold, so
+    the figure is rough until the last group.
     """
 
     def __init__(self, cells: int, console: Console, clock: Clock | None = None) -> None:
         self._console = console
         self._cells = cells
-        self._done = 0
+        self._ended = 0
+        self._shares: dict[Cell, tuple[int, int]] = {}
         self._stopwatch = Stopwatch(clock) if clock else Stopwatch()
+        self._elapsed_s = 0.0
+        self._bars: dict[Cell, TaskID] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[detail]}"),
             console=console,
-            disable=not console.is_terminal,
+            # Drawn only between epochs: a drawing thread would compute while a child is timed.
+            auto_refresh=False,
             transient=True,
         )
-        self._bars: dict[tuple[Cell, Task], TaskID] = {}
-        self._elapsed_s = 0.0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._bar.start()
         self._stopwatch.start()
         return self
 
@@ -47,59 +48,73 @@ class SessionProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._look_at_the_clock()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Show a bar for the cell."""
-        self._bars[cell, task] = self._bar.add_task(
-            f"{cell.id} {task}", total=steps, detail="starting"
-        )
+        if task == "train":
+            self._shares[cell] = (0, steps)
+        self._bars[cell] = self._bar.add_task(f"{cell.id} {task}", total=steps, detail="starting")
+        self._draw()
 
     def stepped(self, cell: Cell, step: str, seconds: float) -> None:
         """Move the cell's bar on."""
-        for (known, _), bar in self._bars.items():
-            if known == cell:
-                self._bar.update(bar, advance=1, detail=f"{step} {seconds:.3g} s")
-
-    def noticed(self, cell: Cell, text: str) -> None:
-        """Print what a worker wants a person to know."""
-        self._console.print(f"{cell.id}: {text}", highlight=False, markup=False)
+        if cell in self._shares:
+            done, steps = self._shares[cell]
+            self._shares[cell] = (done + 1, steps)
+        detail = f"{step} {seconds:.3g} s{self._left()}"
+        self._bar.update(self._bars[cell], advance=1, detail=detail)
+        self._draw()
 
     def ended(self, record: Record) -> None:
         """Print the cell's line: what came out, and how long the rest may take."""
-        bar = self._bars.pop((record.cell, record.task), None)
+        bar = self._bars.pop(record.cell, None)  # a cell may end before it was started
         if bar is not None:
             self._bar.remove_task(bar)
-        self._elapsed_s += self._stopwatch.stop()
-        self._stopwatch.start()
-        self._done += record.task == "train"
+        place = "[+]"
+        if record.task == "train":
+            self._shares[record.cell] = (1, 1)
+            self._ended += 1
+            place = f"[{self._ended}/{self._cells}{self._left()}]"
         self._console.print(
-            f"{self._place(record)} {record.cell.id} {record.task}: {outcome(record)}",
+            f"{place} {record.cell.id} {record.task}: {outcome(record)}",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
+        self._draw()
 
-    def _place(self, record: Record) -> str:
-        if record.task != "train":
-            return "[+]"
-        # A group's cells end together, so the groups done have the cells done in them.
-        left_s = self._elapsed_s / self._done * (self._cells - self._done)
-        left = f", about {max(1, round(left_s / 60))} min left" if self._done < self._cells else ""
-        return f"[{self._done}/{self._cells}{left}]"
+    def _left(self) -> str:
+        """Return how long the rest may take, in words; nothing before and after all work."""
+        self._look_at_the_clock()
+        share = sum(done / steps for done, steps in self._shares.values()) / max(1, self._cells)
+        if not 0 < share < 1:
+            return ""
+        minutes = self._elapsed_s * (1 - share) / share / 60
+        return f", about {max(1, round(minutes))} min left"
+
+    def _look_at_the_clock(self) -> None:
+        self._elapsed_s += self._stopwatch.stop()
+        self._stopwatch.start()
+
+    def _draw(self) -> None:
+        if self._console.is_terminal:
+            self._bar.refresh()
 
 
 def outcome(record: Record) -> str:
     """Return a cell's result in one line."""
     if record.failure is not None:
         return f"FAILED {record.failure}"
-    if record.accuracy is None:
+    if record.task == "startup":
         return (
             f"import {record.import_s:.3g} s, build {record.build_s:.3g} s, "
-            f"first step or epoch {record.first_epoch_s:.3g} s"
+            f"first step {record.first_epoch_s:.3g} s"
         )
     epochs = sorted(record.epoch_s)
-    return (
-        f"epoch {epochs[0]:.3g} to {epochs[-1]:.3g} s (n={len(epochs)}), "
-        f"accuracy {100 * record.accuracy:.2f} %"
-    )
+    text = f"epoch {epochs[0]:.3g} to {epochs[-1]:.3g} s (n={len(epochs)})"
+    if record.accuracy is None:
+        return text
+    return f"{text}, accuracy {100 * record.accuracy:.2f} %"

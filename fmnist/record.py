@@ -22,6 +22,16 @@ from fmnist import grid
 SCHEMA: Final = 1
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
+NEEDED_ALWAYS = (
+    *("import_s", "build_s", "first_epoch_s", "parameters", "jit_compile", "peak_memory_bytes"),
+    *("versions", "machine", "threads"),
+)
+NEEDED_BY_TASK = {
+    "train": ("epoch_s", "accuracy", "evaluate_s", "predict_s", "latency_s"),
+    "startup": (),
+    "overhead": ("epoch_s", "plain_epoch_s"),
+}
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
@@ -153,7 +163,11 @@ class Record(Part):
         expected = throughput(self.train_images, self.epoch_s)
         if not (self.images_per_s == expected or _close(self.images_per_s, expected)):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
-        if self.plain_epoch_s and len(self.plain_epoch_s) != len(self.epoch_s):
+        if (
+            self.failure is None
+            and self.plain_epoch_s
+            and len(self.plain_epoch_s) != len(self.epoch_s)
+        ):
             raise ValueError("epoch_s and plain_epoch_s are pairs and must be equally many")
         return self
 
@@ -161,11 +175,8 @@ class Record(Part):
     def _is_complete(self) -> Self:
         if self.failure is not None:
             return self
-        needed = ["import_s", "build_s", "first_epoch_s", "parameters", "jit_compile"]
-        needed += {"train": ["epoch_s", "accuracy"], "overhead": ["epoch_s", "plain_epoch_s"]}.get(
-            self.task, []
-        )
-        absent = [name for name in needed if getattr(self, name) in (None, ())]
+        needed = (*NEEDED_ALWAYS, *NEEDED_BY_TASK[self.task])
+        absent = [name for name in needed if getattr(self, name) in (None, (), {})]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
         if self.task == "train" and len(self.history) != 1 + len(self.epoch_s):

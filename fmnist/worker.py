@@ -22,7 +22,6 @@ from fmnist.channel import (
     Command,
     EpochDone,
     Job,
-    Notice,
     Order,
     Ready,
     Stopped,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 VERSIONED = ("fmnist", "jax", "jaxlib", "keras", "numpy", "tensorflow")
 LATENCY_WARMUP_CALLS = 10
+PROC_STATUS = Path("/proc/self/status")
 
 
 class Images(NamedTuple):
@@ -64,29 +64,36 @@ def main(arguments: list[str]) -> None:
     stopwatch.start()
     keras = importlib.import_module("keras")
     import_s = stopwatch.stop()
-    _settle_configuration(keras, job, channel)
+    flags |= _settle_configuration(keras, job)
     device_names = _devices(keras, job)
     Served(channel, job).serve(import_s, device_names[0], flags)
 
 
-def _settle_configuration(keras: Any, job: Job, channel: Channel) -> None:  # noqa: ANN401  # untyped module
-    """Overrule the user's keras.json by the cell's terms, say so, and seed every generator."""
+def _settle_configuration(keras: Any, job: Job) -> dict[str, str]:  # noqa: ANN401  # untyped module
+    """Overrule the user's keras.json by the cell's terms, and seed every generator.
+
+    Returns what was overruled, for the record. Raises RuntimeError for another backend.
+    """
     import numpy as np
 
     if keras.config.backend() != job.backend:
         raise RuntimeError(f"asked for backend {job.backend}, Keras took {keras.config.backend()}")
-    found = {"floatx": keras.config.floatx(), "data format": keras.config.image_data_format()}
-    wanted = {"floatx": "float32", "data format": "channels_last"}
-    for name, value in found.items():
-        if value != wanted[name]:
-            channel.send(Notice(text=f"{name} {value!r} of keras.json overruled: {wanted[name]!r}"))
-    keras.config.set_floatx(wanted["floatx"])
-    keras.config.set_image_data_format(wanted["data format"])
+    found = {
+        "floatx": keras.config.floatx(),
+        "image_data_format": keras.config.image_data_format(),
+    }
+    keras.config.set_floatx(grid.KERAS_CONFIGURATION["floatx"])
+    keras.config.set_image_data_format(grid.KERAS_CONFIGURATION["image_data_format"])
     keras.config.set_dtype_policy(job.precision)
     # Not keras.utils.set_random_seed: it imports TensorFlow and torch where they are installed.
     random.seed(job.seed)
     np.random.seed(job.seed)  # noqa: NPY002  # Keras shuffles by the legacy generator
     grid.BACKENDS[job.backend].set_seed(job.seed)
+    return {
+        f"keras.json {name}": f"{value}, overruled"
+        for name, value in found.items()
+        if value != grid.KERAS_CONFIGURATION[name]
+    }
 
 
 def _devices(keras: Any, job: Job) -> list[str]:  # noqa: ANN401  # untyped module
@@ -215,6 +222,8 @@ class Served:
             stopwatch.start()
             self._train.predict(self._model, images, self._job.batch_size)
             return (stopwatch.stop(),)
+        if command != "latency":
+            raise ValueError(f"cannot carry out {command!r} now")
         for index in range(LATENCY_WARMUP_CALLS + self._job.latency_calls):
             image = images[index % len(images)][None]
             stopwatch.start()
@@ -245,11 +254,19 @@ class Served:
         )
 
     def _peak_memory(self) -> PeakMemory:
-        unit = 1 if sys.platform == "darwin" else 1024
-        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         on_gpu = self._job.device == "gpu"
         device = grid.BACKENDS[self._job.backend].gpu_peak_bytes() if on_gpu else None
-        return PeakMemory(host=host, device=device)
+        return PeakMemory(host=_host_peak_bytes(), device=device)
+
+
+def _host_peak_bytes() -> int:
+    """Return the peak resident memory of this process."""
+    if PROC_STATUS.exists():
+        # Linux's getrusage would count the parent's peak in, from between fork and exec.
+        lines = PROC_STATUS.read_text(encoding="utf-8").splitlines()
+        kib = next(line for line in lines if line.startswith("VmHWM:")).split()[1]
+        return int(kib) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _versions() -> dict[str, str]:

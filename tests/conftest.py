@@ -10,6 +10,11 @@ import pytest
 from fmnist import data, plan
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a changed table be taken as the expected one, after a look at it."""
+    parser.addoption("--overwrite", action="store_true", help="rewrite tests/expected")
+
+
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Leave the tests out of a run of benchmarks only."""
     return True if config.getoption("benchmark_only") else None
@@ -38,10 +43,10 @@ def options(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def make_plan(options: dict[str, Any]) -> Callable[..., plan.Plan]:
+def make_plan(options: dict[str, Any], tmp_path: Path) -> Callable[..., plan.Plan]:
     """A function that makes a small plan, with options of the test's own."""
 
     def make(**own: object) -> plan.Plan:
-        return plan.make(options | own, {"PATH": os.environ["PATH"]})
+        return plan.make(options | own, {"PATH": os.environ["PATH"], "KERAS_HOME": str(tmp_path)})
 
     return make

@@ -6,6 +6,8 @@ from pathlib import Path
 from fmnist import machine
 from fmnist.record import Record, read
 from fmnist.report import tables
+from fmnist.report.choose import newest_by_row, sessions_of
+from fmnist.report.render import render
 
 BEGIN = "<!-- fmnist publish: begin -->"
 END = "<!-- fmnist publish: end -->"
@@ -21,11 +23,11 @@ def pages(root: Path) -> dict[Path, str]:
     Raises PublishError for a damaged record or a README without its markers.
     """
     records = committed(root / "results" / "raw")
-    sessions = list(reversed(tables.sessions_of(records)))
+    sessions = list(reversed(sessions_of(records)))
     readme = root / "README.md"
     return {
         root / "results" / "README.md": _index(sessions),
-        readme: _with_block(readme, _headline(sessions)),
+        readme: _with_block(readme, _headline(records)),
     }
 
 
@@ -61,17 +63,17 @@ def _index(sessions: Iterable[Sequence[Record]]) -> str:
             f"## {first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}: "
             f"{machine.summary(first.machine)}"
         )
-        parts += [tables.render(table, "markdown").rstrip() for table in tables.of_session(session)]
+        parts += [render(table, "markdown").rstrip() for table in tables.of_session(session)]
     return "\n\n".join(parts) + "\n"
 
 
-def _headline(sessions: Sequence[Sequence[Record]]) -> str:
-    """Return the newest complete session's speed table, as the README shows it."""
-    for session in sessions:
-        table = tables.speed(session)
-        if table is not None and session[0].preset == "full":
-            return tables.render(table, "markdown").rstrip()
-    return "No `full` session is published yet."
+def _headline(records: Iterable[Record]) -> str:
+    """Return the speed table of what is published: `full` runs on the real data, newest first."""
+    published = [r for r in records if r.preset == "full" and r.dataset == "fashion-mnist"]
+    table = tables.speed(newest_by_row(published))
+    if table is None:
+        return "No `full` session on Fashion-MNIST is published yet."
+    return render(table, "markdown").rstrip()
 
 
 def _with_block(path: Path, block: str) -> str:

@@ -1,46 +1,21 @@
-"""Tables from records, on tabulate. A column is a row of data; every table carries its terms.
+"""The tables, built from records. A column is a row of data; every table carries its terms.
 
-One unit per column, three significant digits, the interval in brackets, n beside it. Records of
-two sessions, data sets or presets are never put into one table.
+Records of two sessions, data sets or presets are never put into one table without saying so.
 """
 
-import csv
-import io
-import math
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tabulate import tabulate
-
-from fmnist import machine, stats
-from fmnist.record import Record
-from fmnist.stats import Estimate
-
-FORMATS: Mapping[str, str] = {
-    "text": "simple",
-    "markdown": "github",
-    "html": "html",
-    "latex": "latex_booktabs",
-    "csv": "csv",
-}
-NOTHING = "-"
-TERMS_WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a header, rows of text, and the terms that hold for all of it."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    terms: tuple[str, ...] = field(default=())
-
+from fmnist import stats
+from fmnist.grid import Cell
+from fmnist.record import Parameters, Record
+from fmnist.report.choose import backends_of, good, row_key
+from fmnist.report.render import NOTHING, Table, digits, joined, percent, with_interval
+from fmnist.report.terms import EPOCH_TERM, accuracy_term, failed_terms, terms_of
 
 Rows = Sequence[Record]
-"""The train records of one row: one for each backend that was run."""
+"""The records of one row: of one cell, or of the same cell on each backend."""
 
 
 @dataclass(frozen=True)
@@ -51,42 +26,12 @@ class Column:
     value: Callable[[Rows], str]
 
 
-def digits(value: float) -> str:
-    """Return three significant digits without an exponent, like 0.0413, 4.13, 413, 4130."""
-    if value == 0 or not math.isfinite(value):
-        return str(value)
-    places = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{places}f}"
-
-
-def with_interval(estimate: Estimate, scale: float = 1.0) -> str:
-    """Return `4.62 [4.55, 4.70]`, or the value alone where n allows no interval."""
-    if estimate.low is None or estimate.high is None:
-        return digits(estimate.value * scale)
-    low, high = digits(estimate.low * scale), digits(estimate.high * scale)
-    return f"{digits(estimate.value * scale)} [{low}, {high}]"
-
-
-def percent(accuracy: float) -> str:
-    """Return an accuracy in per cent with two decimals: as fine as 10,000 images show."""
-    return f"{100 * accuracy:.2f}"
-
-
-def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
-    """Return the records grouped by what may stand in one table, oldest first."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.started_at, r.model, r.backend)):
-        groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
-    return list(groups.values())
-
-
 def of_session(records: Sequence[Record], against: str | None = None) -> list[Table]:
     """Return every table that a session's records fill.
 
     Args:
         records: of one session, as from `sessions_of`.
-        against: the backend in the denominator of the ratios; default: the first by name that
-            is not alone.
+        against: the backend in the denominator of the ratios; default: that of the first column.
     """
     others = (dense_against_conv, learning, prediction, startup, overhead, failures)
     made = [speed(records, against), *(build(records) for build in others)]
@@ -95,36 +40,37 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
 
 def speed(records: Sequence[Record], against: str | None = None) -> Table | None:
     """Return the main table: one row per model, backends side by side, and their ratio."""
-    trained = _good(records, "train")
+    trained = good(records, "train")
     if not trained:
         return None
-    backends = _backends(trained)
+    backends = backends_of(trained)
     columns = [
         *_place_columns(trained),
         Column("parameters", lambda rows: f"{_parameters(rows).total:,}"),
         *[Column(f"{b} epoch [s]", _epoch(b)) for b in backends],
-        Column("n", lambda rows: _joined(len(r.epoch_s) for r in rows)),
+        Column("n", lambda rows: joined(len(r.epoch_s) for r in rows)),
         *[Column(f"{b} / {a} time", _ratio(b, a)) for b, a in _pairs(backends, against)],
         *[Column(f"{b} accuracy [%]", _of(b, _accuracy)) for b in backends],
+        Column("epochs trained", _epochs_of_recipe),
     ]
     return Table(
         "Speed: seconds per steady epoch",
         *_filled(columns, _rows(trained)),
         terms=(
             EPOCH_TERM,
-            _accuracy_term(trained),
-            *_terms(trained),
-            *_failed_terms(records),
+            accuracy_term(trained),
+            *terms_of(trained),
+            *failed_terms(records),
         ),
     )
 
 
 def dense_against_conv(records: Sequence[Record]) -> Table | None:
     """Return what convolution buys: parameters by kind, accuracy, and what an epoch costs."""
-    trained = _good(records, "train")
+    trained = good(records, "train")
     if not trained:
         return None
-    backends = _backends(trained)
+    backends = backends_of(trained)
     columns = [
         Column("family", lambda rows: rows[0].family),
         *_place_columns(trained),
@@ -144,15 +90,15 @@ def dense_against_conv(records: Sequence[Record]) -> Table | None:
             "points per 100,000: accuracy above the 10 % of a guess, in points, for each "
             "100,000 parameters; other: batch normalisation",
             EPOCH_TERM,
-            _accuracy_term(trained),
-            *_terms(trained),
+            accuracy_term(trained),
+            *terms_of(trained),
         ),
     )
 
 
 def learning(records: Sequence[Record]) -> Table | None:
     """Return what was learned: training, validation and test accuracy, and the best epoch."""
-    trained = _good(records, "train")
+    trained = good(records, "train")
     if not trained:
         return None
     rows = tuple(
@@ -174,106 +120,77 @@ def learning(records: Sequence[Record]) -> Table | None:
     terms = (
         "training: Keras's running mean over the last epoch, dropout on; "
         "best: chosen by looking at the test set, so it flatters",
-        _accuracy_term(trained),
-        *_terms(trained),
+        accuracy_term(trained),
+        *terms_of(trained),
     )
     return Table("What was learned", ("model", "backend", *device, *header), rows, terms)
 
 
 def prediction(records: Sequence[Record]) -> Table | None:
     """Return images per second of `predict`, and the latency of a single image."""
-    predicted = [r for r in _good(records, "train") if r.predict_s and r.latency_s]
+    predicted = [r for r in good(records, "train") if r.predict_s and r.latency_s]
     if not predicted:
         return None
-    backends = _backends(predicted)
+    backends = backends_of(predicted)
     columns = [
         *_place_columns(predicted),
         *[Column(f"{b} predict [images/s]", _of(b, _images_per_s)) for b in backends],
         *[Column(f"{b} latency, batch 1 [ms]", _of(b, _latency_ms)) for b in backends],
     ]
-    calls = _joined(len(r.latency_s) for r in predicted)
-    rounds = _joined(len(r.predict_s) for r in predicted)
+    calls = joined(len(r.latency_s) for r in predicted)
+    rounds = joined(len(r.predict_s) for r in predicted)
     terms = (
-        f"`predict` of {_joined(r.test_images for r in predicted)} test images, n={rounds}, "
+        f"`predict` of {joined(r.test_images for r in predicted)} test images, n={rounds}, "
         f"after one that compiles; latency: `predict_on_batch` of one image, n={calls} calls "
         f"after 10 that warm up",
     )
     return Table(
-        "Prediction", *_filled(columns, _rows(predicted)), terms=(*terms, *_terms(predicted))
+        "Prediction", *_filled(columns, _rows(predicted)), terms=(*terms, *terms_of(predicted))
     )
 
 
 def startup(records: Sequence[Record]) -> Table | None:
     """Return what comes before the first steady step, in fresh processes."""
-    started = _good(records, "startup")
+    started = good(records, "startup")
     if not started:
         return None
-    by_cell: dict[tuple[str, ...], list[Record]] = {}
-    for record in sorted(started, key=lambda r: (r.model, r.device, r.backend)):
-        by_cell.setdefault((record.model, record.backend, record.device), []).append(record)
-    rows = tuple(
-        (
-            *cell,
-            *(
-                _mean(getattr(r, name) for r in group)
-                for name in ("import_s", "build_s", "first_epoch_s")
-            ),
-            str(len(group)),
-        )
-        for cell, group in by_cell.items()
-    )
-    header = (
-        "model",
-        "backend",
-        "device",
-        "import [s]",
-        "build [s]",
-        "first step [s]",
-        "processes",
-    )
+    by_cell: dict[Cell, list[Record]] = {}
+    for record in started:
+        by_cell.setdefault(record.cell, []).append(record)
+    columns = [
+        *_place_columns(started),
+        Column("backend", lambda rows: rows[0].backend),
+        Column("import [s]", _mean_of("import_s")),
+        Column("build [s]", _mean_of("build_s")),
+        Column("first step [s]", _mean_of("first_epoch_s")),
+        Column("processes", lambda rows: str(len(rows))),
+    ]
     terms = (
         "import: of Keras with its backend; build: weights made and model compiled by Keras; "
         "first step: one batch, nearly all of it the backend's compilation",
-        *_machine_terms(started),
+        *terms_of(started),
     )
-    return Table("Start-up, in fresh processes", header, rows, terms)
+    rows = [by_cell[cell] for cell in sorted(by_cell)]
+    return Table("Start-up, in fresh processes", *_filled(columns, rows), terms)
 
 
 def overhead(records: Sequence[Record]) -> Table | None:
     """Return what the harness adds to the epoch of a plain Keras script, side by side."""
-    measured = _good(records, "overhead")
+    measured = good(records, "overhead")
     if not measured:
         return None
-    rows = []
-    for r in measured:
-        ratio = stats.paired_ratio(r.epoch_s, r.plain_epoch_s)
-        plain = stats.geometric_mean(r.plain_epoch_s)
-        rows.append(
-            (
-                r.model,
-                r.backend,
-                r.device,
-                with_interval(stats.geometric_mean(r.epoch_s)),
-                with_interval(plain),
-                with_interval(Estimate(*_excess_percent(ratio), n=ratio.n)),
-                str(ratio.n),
-            )
-        )
-    header = (
-        "model",
-        "backend",
-        "device",
-        "suite epoch [s]",
-        "plain script epoch [s]",
-        "overhead [%]",
-        "pairs",
-    )
-    terms = (
-        f"{_joined(r.train_images for r in measured)} images per epoch, epochs of the two "
-        "programs in turn",
-        *_machine_terms(measured),
-    )
-    return Table("Overhead of the suite against a plain Keras script", header, tuple(rows), terms)
+    columns = [
+        *_place_columns(measured),
+        Column("backend", lambda rows: rows[0].backend),
+        Column("suite epoch [s]", lambda rows: _mean(rows[0].epoch_s)),
+        Column("plain script epoch [s]", lambda rows: _mean(rows[0].plain_epoch_s)),
+        Column("overhead [%]", lambda rows: _excess_percent(rows[0])),
+        Column("pairs", lambda rows: str(len(rows[0].epoch_s))),
+    ]
+    rows = [[r] for r in sorted(measured, key=lambda r: r.cell)]
+    terms = ("epochs of the two programs in turn; overhead: of the pairs", *terms_of(measured))
+    title = "Overhead of the suite against a plain Keras script"
+    return Table(title, *_filled(columns, rows), terms)
 
 
 def failures(records: Sequence[Record]) -> Table | None:
@@ -282,52 +199,11 @@ def failures(records: Sequence[Record]) -> Table | None:
     return Table("Failed cells", ("cell", "task", "reason"), rows) if rows else None
 
 
-def render(table: Table, form: str) -> str:
-    """Return the table as text in one of FORMATS, its terms under it (CSV: as comment lines)."""
-    if form == "csv":
-        return _csv(table)
-    body = tabulate(
-        table.rows,
-        table.header,
-        tablefmt=FORMATS[form],
-        disable_numparse=True,
-        colalign=["left", *["right"] * (len(table.header) - 1)] if table.rows else None,
-    )
-    terms = "; ".join(table.terms)
-    if form == "markdown":
-        return f"### {table.title}\n\n{body}\n\n{terms}\n"
-    if form == "html":
-        caption = tabulate([[table.title], [terms]], tablefmt="html")
-        return f"{caption}\n{body}\n"
-    if form == "latex":
-        return f"% {table.title}\n{body}\n% {terms}\n"
-    return f"{table.title}\n\n{body}\n\n{textwrap.fill(terms, TERMS_WIDTH)}\n"
-
-
-def _csv(table: Table) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f"# {table.title}"])
-    writer.writerow(table.header)
-    writer.writerows(table.rows)
-    writer.writerows([f"# {term}"] for term in table.terms)
-    return text.getvalue()
-
-
-def _good(records: Iterable[Record], task: str) -> list[Record]:
-    return [r for r in records if r.task == task and r.failure is None]
-
-
-def _backends(records: Iterable[Record]) -> list[str]:
-    return sorted({r.backend for r in records}, reverse=True)
-
-
 def _rows(records: Iterable[Record]) -> list[Rows]:
     """Return the records by what must be equal for backends to stand side by side."""
     rows: dict[tuple[Any, ...], list[Record]] = {}
     for r in records:
-        key = (r.model, r.device, r.mode, r.batch_size, r.precision)
-        rows.setdefault(key, []).append(r)
+        rows.setdefault(row_key(r), []).append(r)
     return sorted(rows.values(), key=lambda row: (_parameters(row).total, row[0].model))
 
 
@@ -376,6 +252,12 @@ def _pairs(backends: Sequence[str], against: str | None) -> list[tuple[str, str]
     return [(b, base) for b in backends if b != base] if base in backends else []
 
 
+def _epochs_of_recipe(rows: Rows) -> str:
+    """Return how many epochs were trained, and of how many where the recipe asks for others."""
+    trained, asked = 1 + len(rows[0].epoch_s), rows[0].recipe.epochs
+    return str(trained) if trained == asked else f"{trained} of {asked}"
+
+
 def _ratio(numerator: str, denominator: str) -> Callable[[Rows], str]:
     def value(rows: Rows) -> str:
         top, bottom = _record_of(rows, numerator), _record_of(rows, denominator)
@@ -416,87 +298,26 @@ def _latency_ms(record: Record) -> str:
     return with_interval(stats.geometric_mean(record.latency_s), scale=1_000)
 
 
-def _mean(values: Iterable[float]) -> str:
-    return with_interval(stats.geometric_mean(list(values)))
+def _mean(values: Sequence[float]) -> str:
+    return with_interval(stats.geometric_mean(values))
 
 
-def _excess_percent(ratio: Estimate) -> tuple[float, float | None, float | None]:
-    low, high = (None if v is None else 100 * (v - 1) for v in (ratio.low, ratio.high))
-    return 100 * (ratio.value - 1), low, high
+def _mean_of(name: str) -> Callable[[Rows], str]:
+    """Return what a row shows of a field that each of its records has one value of."""
+    return lambda rows: _mean([getattr(record, name) for record in rows])
 
 
-def _parameters(rows: Rows) -> Any:  # noqa: ANN401
-    return rows[0].parameters
+def _excess_percent(record: Record) -> str:
+    """Return by how much the suite's epochs took longer than the plain script's, in per cent."""
+    ratio = stats.paired_ratio(record.epoch_s, record.plain_epoch_s)
+    shown = f"{100 * (ratio.value - 1):+.2f}"
+    if ratio.low is None or ratio.high is None:
+        return shown
+    return f"{shown} [{100 * (ratio.low - 1):+.2f}, {100 * (ratio.high - 1):+.2f}]"
 
 
-def _joined(values: Iterable[Any]) -> str:
-    """Return the distinct values, in order: one if all agree."""
-    shown = (f"{v:,}" if isinstance(v, int) else str(v) for v in values)
-    return "/".join(dict.fromkeys(shown)) or NOTHING
-
-
-def _terms(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return what the numbers of a training table were measured under."""
-    xla = ", ".join(
-        f"{b} {_joined('on' if r.jit_compile else 'off' for r in records if r.backend == b)}"
-        for b in _backends(records)
-    )
-    train, validation, test = (
-        _joined(sorted({getattr(r, f"{name}_images") for r in records}))
-        for name in ("train", "validation", "test")
-    )
-    return (
-        f"data set: {_joined(r.dataset for r in records)}",
-        f"preset {_joined(r.preset for r in records)}",
-        f"{train} training, {validation} validation, {test} test images",
-        f"batch {_joined(r.batch_size for r in records)}",
-        f"{_joined(r.precision for r in records)}",
-        f"mode {_joined(r.mode for r in records)}",
-        f"XLA (`jit_compile` as Keras resolved it): {xla}",
-        f"epochs trained {_epochs_trained(records)}",
-        *_machine_terms(records),
-    )
-
-
-EPOCH_TERM = (
-    "epoch: geometric mean of n steady epochs of one process with its 95 % interval (Student's t "
-    "on logarithms); ratio: of epochs run in turn, side by side"
-)
-
-
-def _accuracy_term(records: Sequence[Record]) -> str:
-    return (
-        f"accuracy: test set, after the last epoch, one seed ({_joined(r.seed for r in records)}), "
-        f"95 % of the sampling error within {_sampling_error(records)} points"
-    )
-
-
-def _epochs_trained(records: Sequence[Record]) -> str:
-    trained = sorted({1 + len(r.epoch_s) for r in records})
-    cut = [r for r in records if 1 + len(r.epoch_s) != r.recipe.epochs]
-    asked = _joined(sorted({r.recipe.epochs for r in cut}))
-    return _joined(trained) + (f" (the models' own recipes ask for {asked})" if cut else "")
-
-
-def _sampling_error(records: Sequence[Record]) -> str:
-    """Return half the widest Wilson interval of the accuracies, in points."""
-    intervals = [stats.proportion(r.accuracy or 0.0, r.test_images) for r in records]
-    return f"±{max(50 * ((i.high or 0) - (i.low or 0)) for i in intervals):.2f}"
-
-
-def _machine_terms(records: Sequence[Record]) -> tuple[str, ...]:
-    versions = {name: v for r in records for name, v in r.versions.items()}
-    flags = {f"{n}={v}" for r in records for n, v in r.flags.items() if not n.startswith("KERAS_")}
-    return (
-        _joined(machine.summary(r.machine) for r in records),
-        f"device {_joined(r.device for r in records)}",
-        ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
-        *([f"environment {' '.join(sorted(flags))}"] if flags else []),
-        f"commit {_joined((r.commit or 'unknown')[:12] for r in records)}",
-        f"session {_joined(r.session for r in records)}",
-    )
-
-
-def _failed_terms(records: Sequence[Record]) -> tuple[str, ...]:
-    failed = [r for r in records if r.failure is not None]
-    return (f"{len(failed)} cells failed, see there",) if failed else ()
+def _parameters(rows: Rows) -> Parameters:
+    parameters = rows[0].parameters
+    if parameters is None:
+        raise ValueError(f"{rows[0].cell.id}: a record without failure has parameters")
+    return parameters

@@ -1,0 +1,55 @@
+"""Which records stand in one table."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fmnist.record import Record, Task
+
+
+def good(records: Iterable[Record], task: Task) -> list[Record]:
+    """Return the records of a task that did not fail."""
+    return [r for r in records if r.task == task and r.failure is None]
+
+
+def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
+    """Return the records grouped by what may stand in one table, oldest first."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in sorted(records, key=lambda r: (r.started_at, r.model, r.backend)):
+        groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
+    return list(groups.values())
+
+
+def newest_by_row(records: Iterable[Record]) -> list[Record]:
+    """Return, of the training records of several sessions, each row's newest ones.
+
+    What stands side by side in a row ran in one session; rows may be of several, which must agree
+    in everything that the terms say but the session. The newest session decides what that is.
+    """
+    trained = sorted(good(records, "train"), key=lambda r: r.started_at)
+    if not trained:
+        return []
+    newest_session = [r for r in trained if r.session == trained[-1].session]
+    versions = {name: v for r in newest_session for name, v in r.versions.items()}
+    agreeing = [
+        r
+        for r in trained
+        if _common_terms(r) == _common_terms(trained[-1])
+        and all(versions.get(name, v) == v for name, v in r.versions.items())
+    ]
+    row_sessions = {row_key(r): r.session for r in agreeing}  # the last one stays
+    return [r for r in agreeing if r.session == row_sessions[row_key(r)]]
+
+
+def _common_terms(record: Record) -> tuple[Any, ...]:
+    """Return what records must share, beside their versions, to stand in one table."""
+    return (record.dataset, record.preset, record.machine, record.commit, record.seed)
+
+
+def row_key(record: Record) -> tuple[Any, ...]:
+    """Return what must be equal for backends to stand side by side in a row."""
+    return (record.model, record.device, record.mode, record.batch_size, record.precision)
+
+
+def backends_of(records: Iterable[Record]) -> list[str]:
+    """Return the backends that ran, in the order of their columns."""
+    return sorted({r.backend for r in records}, reverse=True)

@@ -1,0 +1,100 @@
+"""What a table is, and its text: on tabulate, in one of FORMATS.
+
+One unit per column, three significant digits, the interval in brackets.
+"""
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tabulate import tabulate
+
+from fmnist.stats import Estimate
+
+FORMATS: Mapping[str, str] = {
+    "text": "simple",
+    "markdown": "github",
+    "html": "html",
+    "latex": "latex_booktabs",
+    "csv": "csv",
+}
+TITLES: Mapping[str, str] = {"html": "<h3>{}</h3>", "latex": "\\subsection*{{{}}}"}
+NOTHING = "-"
+TERMS_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header, rows of text, and the terms that hold for all of it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    terms: tuple[str, ...] = field(default=())
+
+
+def digits(value: float) -> str:
+    """Return three significant digits without an exponent, like 0.0413, 4.13, 413, 4130."""
+    if value == 0 or not math.isfinite(value):
+        return str(value)
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{places}f}"
+
+
+def with_interval(estimate: Estimate, scale: float = 1.0) -> str:
+    """Return `4.62 [4.55, 4.70]`, or the value alone where n allows no interval."""
+    if estimate.low is None or estimate.high is None:
+        return digits(estimate.value * scale)
+    low, high = digits(estimate.low * scale), digits(estimate.high * scale)
+    return f"{digits(estimate.value * scale)} [{low}, {high}]"
+
+
+def percent(accuracy: float) -> str:
+    """Return an accuracy in per cent with two decimals: as fine as 10,000 images show."""
+    return f"{100 * accuracy:.2f}"
+
+
+def joined(values: Iterable[Any]) -> str:
+    """Return the distinct values, in order: one if all agree."""
+    shown = (f"{v:,}" if isinstance(v, int) else str(v) for v in values)
+    return "/".join(dict.fromkeys(shown)) or NOTHING
+
+
+def render(table: Table, form: str) -> str:
+    """Return the table as text in one of FORMATS, its terms under it (CSV: as rows with a #)."""
+    if form == "csv":
+        return _csv(table)
+    cells = table.rows
+    if form == "markdown":  # tabulate leaves these as they are
+        cells = tuple(tuple(cell.replace("|", "\\|") for cell in row) for row in cells)
+    body = tabulate(
+        cells,
+        table.header,
+        tablefmt=FORMATS[form],
+        disable_numparse=True,
+        colalign=["left", *["right"] * (len(table.header) - 1)] if table.rows else None,
+    )
+    terms = "; ".join(table.terms)
+    if form == "markdown":
+        return f"### {table.title}\n\n{body}\n\n{terms}\n"
+    if form in ("html", "latex"):
+        # tabulate escapes what is in its cells, so the terms go into a table of their own.
+        under = tabulate([[term] for term in table.terms], ["terms"], tablefmt=FORMATS[form])
+        return f"{TITLES[form].format(table.title)}\n{body}\n{under}\n"
+    return (
+        f"{table.title}\n\n{body}\n\n{textwrap.fill(terms, TERMS_WIDTH, break_on_hyphens=False)}\n"
+    )
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"# {table.title}"])
+    writer.writerow(table.header)
+    writer.writerows(table.rows)
+    writer.writerows([f"# {term}"] for term in table.terms)
+    return text.getvalue()

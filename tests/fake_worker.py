@@ -1,0 +1,103 @@
+"""A worker that measures nothing: it speaks the protocol with fixed figures, and can misbehave.
+
+Usage: python fake_worker.py TRACE BACKEND=BEHAVIOUR... FD; it appends a line to TRACE for each
+order that it is given.
+"""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from fmnist.channel import Channel, EpochDone, Job, Order, Ready, Stopped, Timed
+from fmnist.record import EpochResult, Parameters, PeakMemory
+
+EPOCH_S = 0.5
+
+
+def ready(job: Job) -> Ready:
+    """Return fixed figures."""
+    return Ready(
+        import_s=1.0,
+        build_s=0.25,
+        parameters=Parameters(total=7_850, trainable=7_850, dense=7_850, conv=0, other=0),
+        jit_compile=job.backend == "jax",
+        train_images=job.train_images - job.validation_images,
+        validation_images=job.validation_images,
+        test_images=job.test_images,
+        device_name="cpu:0",
+        versions={"keras": "3.0"},
+        threads={"cpus": [0]},
+        flags={},
+    )
+
+
+def result(epoch: int) -> EpochResult:
+    """Return an epoch's figures, better with every epoch."""
+    return EpochResult(
+        train_loss=1 / epoch,
+        train_accuracy=1 - 0.5 / epoch,
+        test_loss=1 / epoch,
+        test_accuracy=1 - 0.6 / epoch,
+    )
+
+
+def hang() -> NoReturn:
+    """Wait for ever, without sleeping."""
+    while True:
+        signal.pause()
+
+
+def misbehave(behaviour: str, end: socket.socket) -> None:
+    """Do what the behaviour's name says."""
+    if behaviour == "exit":
+        sys.exit("out of luck")
+    if behaviour == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "hang":
+        hang()
+    if behaviour == "garbage":
+        end.sendall(b"Epoch 1/3: 100%\n")
+    if behaviour == "half":
+        end.sendall(b'{"kind": "epoch", "epoch_s": 0.')
+        sys.exit(3)
+    if behaviour == "order":
+        Channel(end).send(Order(command="stop"))
+    if behaviour == "wrong":
+        Channel(end).send(Timed(seconds=(1.0,)))
+
+
+def main() -> None:
+    """Serve one job, misbehaving in the second epoch, or before the first (`early-...`)."""
+    trace, *behaviours, descriptor = sys.argv[1:]
+    end = socket.socket(fileno=int(descriptor))
+    channel = Channel(end)
+    job = Job.model_validate_json(channel.receive_line())
+    behaviour = dict(pair.split("=") for pair in behaviours).get(job.backend, "")
+    print("a library prints to stdout", flush=True)
+    if behaviour.startswith("early-"):
+        misbehave(behaviour.removeprefix("early-"), end)
+    channel.send(ready(job))
+    epoch = 0
+    while True:
+        order = channel.receive()
+        assert isinstance(order, Order)
+        with Path(trace).open("a", encoding="utf-8") as file:
+            file.write(f"{job.backend} {order.command}\n")
+        if order.command == "stop":
+            channel.send(Stopped(peak_memory_bytes=PeakMemory(host=1_000_000)))
+            return
+        if order.command != "epoch":
+            channel.send(Timed(seconds=(0.125,)))
+            continue
+        epoch += 1
+        if epoch == 2:
+            misbehave(behaviour, end)
+        graded = result(epoch) if job.task == "train" else None
+        channel.send(EpochDone(epoch_s=EPOCH_S * epoch, evaluate_s=0.1, result=graded))
+
+
+if __name__ == "__main__":
+    main()

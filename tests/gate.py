@@ -1,0 +1,58 @@
+"""Trains through the epoch gate with a turned clock and tells in which order things happened.
+
+Run by test_train.py in a process of its own for each backend.
+"""
+
+import json
+
+import keras
+import numpy as np
+
+from fmnist import models, train
+from fmnist.measure import Stopwatch
+
+EPOCHS_ALLOWED = 5
+STOP_AFTER = 3
+
+
+def main() -> None:
+    """Stop a `fit` of five epochs after three, and print what happened."""
+    happened: list[str] = []
+    reported: list[tuple[float, list[str]]] = []
+    model = models.build("softmax_regression")
+    train.compile_model(model, models.card("softmax_regression").recipe)
+    wait = train.fence_of(model)
+
+    def fence() -> None:
+        happened.append("fence")
+        wait()
+
+    def clock() -> float:
+        happened.append("clock")
+        return float(len(happened))
+
+    def report(seconds: float, logs: dict[str, float]) -> None:
+        happened.append("report")
+        reported.append((seconds, sorted(logs)))
+        # What the worker does here: an evaluation inside the fit, which must not disturb it.
+        train.evaluate(model, images, labels, 32)
+
+    def go_on() -> bool:
+        happened.append("ask")
+        return len(reported) < STOP_AFTER
+
+    images = np.zeros((64, 28, 28, 1), "float32")
+    labels = np.zeros(64, "int32")
+    gate = train.EpochGate(Stopwatch(clock, fence), report, go_on)  # type: ignore[arg-type]
+    train.fit(model, images, labels, batch_size=32, epochs=EPOCHS_ALLOWED, gate=gate)
+    per_batch = [
+        name
+        for name in ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+        if getattr(train.EpochGate, name) is not getattr(keras.callbacks.Callback, name)
+    ]
+    found = {"happened": happened, "reported": reported, "per_batch_hooks": per_batch}
+    print("RESULT " + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Records for tests, with figures that are easy to reckon with."""
+
+import math
+from typing import Any
+
+from fmnist.record import Record, throughput
+
+RESULT = {
+    "train_loss": 0.5,
+    "train_accuracy": 0.8,
+    "test_loss": 0.6,
+    "test_accuracy": 0.75,
+}
+
+
+def fields(**own: Any) -> dict[str, Any]:  # noqa: ANN401  # any field of a record
+    """Return the fields of a valid `train` record, with the test's own ones in place."""
+    epoch_s = own.get("epoch_s", (2.0, 2.0, 2.0))
+    sound = all(0 < seconds < math.inf for seconds in epoch_s)
+    images_per_s = throughput(own.get("train_images", 6_000), epoch_s) if sound else 1.0
+    history = [RESULT] * (1 + len(epoch_s))
+    return {
+        "schema": 1,
+        "session": "20261121-000000-test",
+        "started_at": "2026-11-21T00:00:00Z",
+        "task": "train",
+        "model": "dense3",
+        "family": "dense",
+        "backend": "tensorflow",
+        "device": "cpu",
+        "mode": "stock",
+        "preset": "quick",
+        "dataset": "fashion-mnist",
+        "train_images": 6_000,
+        "test_images": 2_000,
+        "batch_size": 100,
+        "precision": "float32",
+        "recipe": {
+            "loss": "sparse_categorical_crossentropy",
+            "optimizer": "adam",
+            "learning_rate": 0.001,
+            "epochs": 4,
+        },
+        "epoch_s": epoch_s,
+        "first_epoch_s": 3.0,
+        "import_s": 1.0,
+        "build_s": 0.1,
+        "evaluate_s": 0.2,
+        "predict_s": (0.5, 0.5),
+        "latency_s": (0.001, 0.001),
+        "images_per_s": images_per_s,
+        "accuracy": RESULT["test_accuracy"],
+        "loss": RESULT["test_loss"],
+        "history": history,
+        "parameters": {
+            "total": 109_386,
+            "trainable": 109_386,
+            "dense": 109_386,
+            "conv": 0,
+            "other": 0,
+        },
+        "peak_memory_bytes": {"host": 1_000_000},
+        "jit_compile": False,
+        "seed": 0,
+        "versions": {"keras": "3.15.1"},
+        "machine": {"cpu": "Abacus", "usable_threads": 2, "memory_bytes": 2**34, "system": "Linux"},
+        "device_name": "cpu:0",
+        "threads": {"cpus": [0, 1]},
+        "flags": {"KERAS_BACKEND": "tensorflow"},
+        "commit": "0123456789abcdef",
+        "failure": None,
+        **own,
+    }
+
+
+def record(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
+    """Return a valid `train` record, with the test's own fields in place."""
+    return Record.model_validate(fields(**own))
+
+
+def pair(**own: Any) -> list[Record]:  # noqa: ANN401  # any field of a record
+    """Return the records of a model on both backends: JAX takes half as long."""
+    return [
+        record(**own),
+        record(backend="jax", jit_compile=True, epoch_s=(1.0, 1.0, 1.0), **own),
+    ]
+
+
+def failed(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
+    """Return the record of a cell that died before its first epoch."""
+    nothing = {"epoch_s": (), "history": (), "predict_s": (), "latency_s": (), "images_per_s": None}
+    absent = dict.fromkeys(["accuracy", "loss", "first_epoch_s", "evaluate_s"])
+    return record(**nothing, **absent, failure="killed by SIGKILL", **own)

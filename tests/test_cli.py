@@ -1,0 +1,176 @@
+"""The command line, as a person uses it."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from samples import failed, pair, record
+
+from fmnist import __version__, models
+from fmnist.cli import main
+from fmnist.record import append, read
+
+
+def call(*arguments: str) -> Result:
+    """Run the command in this process; an unexpected exception is raised, not swallowed."""
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def records_file(tmp_path: Path) -> Path:
+    """A results file with one model on both backends."""
+    path = tmp_path / "s.jsonl"
+    for made in pair():
+        append(made, path)
+    return path
+
+
+def test_models_are_listed() -> None:
+    """Every model has its line with family and parameters."""
+    result = call("models")
+
+    assert result.exit_code == 0
+    for name in models.names():
+        card = models.card(name)
+        line = next(row for row in result.output.splitlines() if row.startswith(f"{name} "))
+        assert card.family in line
+        assert f"{card.parameters:,}" in line
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "html", "latex", "csv"])
+def test_report_prints_every_format(records_file: Path, form: str) -> None:
+    """A results file is printed in each format, with model and ratio."""
+    result = call("report", "--format", form, str(records_file))
+
+    assert result.exit_code == 0
+    assert "dense3" in result.output
+    assert "0.500" in result.output
+
+
+def test_report_reads_a_folder(records_file: Path) -> None:
+    """A folder stands for the results files in it."""
+    result = call("report", str(records_file.parent), "--against", "jax")
+
+    assert result.exit_code == 0
+    assert "tensorflow / jax time" in result.output
+
+
+def test_report_of_a_damaged_file(records_file: Path) -> None:
+    """The damaged line is told with its number, the good ones are printed, the status is 2."""
+    with records_file.open("a") as file:
+        file.write("{torn")
+    result = call("report", str(records_file))
+
+    assert result.exit_code == 2
+    assert "line 3: not JSON" in result.output
+    assert "dense3" in result.output
+
+
+def test_report_of_nothing(tmp_path: Path) -> None:
+    """A file without records is an error, not an empty table."""
+    path = tmp_path / "empty.jsonl"
+    path.write_text("")
+    result = call("report", str(path))
+
+    assert result.exit_code == 2
+    assert "no records" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "--models", "mixer"], "unknown model 'mixer'; there are: "),
+        (["run", "--preset", "huge"], "unknown preset 'huge'; there are: smoke, quick, full"),
+        (["run", "--batch-size", "7", "--data-dir", "stand-in"], "batch size 7 does not divide"),
+        (["data", "--data-dir", "/no/such/folder"], "/no/such/folder"),
+        (["report", "/no/such/file"], "does not exist"),
+        (["report"], "Missing argument"),
+        (["dance"], "No such command"),
+    ],
+)
+def test_bad_input_is_told(arguments: list[str], complaint: str) -> None:
+    """Bad input ends with status 2 and one line that says what is wrong, never a traceback."""
+    result = call(*arguments)
+
+    assert result.exit_code == 2
+    assert complaint in result.output
+    assert "Traceback" not in result.output
+
+
+def test_data_says_what_is_used() -> None:
+    """The stand-in is called by its name."""
+    result = call("data", "--data-dir", "stand-in")
+
+    assert result.exit_code == 0
+    assert "data set: stand-in" in result.output
+    assert "Ankle boot" in result.output
+
+
+def test_real_data_is_verified(real_data: Path) -> None:
+    """The real files are named with their published sums."""
+    result = call("data", "--data-dir", str(real_data))
+
+    assert result.exit_code == 0
+    assert "data set: fashion-mnist" in result.output
+    assert "8181f5470baa50b63fa0f6fddb340f0a" in result.output
+
+
+def test_run_measures_and_prints(tmp_path: Path) -> None:
+    """The smallest run: real workers on both backends, a table at the end, records on the disk."""
+    result = call(
+        *("run", "--preset", "smoke", "--models", "softmax_regression", "--rounds", "1"),
+        *("--data-dir", "stand-in", "--results", str(tmp_path)),
+    )
+
+    assert result.exit_code == 0
+    assert "STAND-IN" in result.output
+    assert "jax / tensorflow time" in result.output
+    (path,) = (tmp_path / "raw").glob("*.jsonl")
+    records, damaged = read(path)
+    assert damaged == []
+    assert {r.task for r in records} == {"train", "startup"}
+    assert all(r.failure is None for r in records)
+
+
+def test_failed_cell_is_in_the_exit_status(tmp_path: Path) -> None:
+    """A cell that cannot finish in its time is listed with the reason, and the status is 1."""
+    result = call(
+        *("run", "--preset", "smoke", "--models", "softmax_regression", "--time-limit", "0.05"),
+        *("--data-dir", "stand-in", "--results", str(tmp_path), "--backends", "jax"),
+    )
+
+    assert result.exit_code == 1
+    assert "Failed cells" in result.output
+    assert "time limit of 0.05 s is used up" in result.output
+
+
+def test_publish_check_fails_when_stale(tmp_path: Path) -> None:
+    """`publish --check` writes nothing and fails; `publish` writes; then the check passes."""
+    (tmp_path / "README.md").write_text(
+        "<!-- fmnist publish: begin -->\n<!-- fmnist publish: end -->\n"
+    )
+    append(record(preset="full"), tmp_path / "results" / "raw" / "s.jsonl")
+    append(failed(preset="full"), tmp_path / "results" / "raw" / "s.jsonl")
+    before = call("publish", "--check", "--root", str(tmp_path))
+    written = (tmp_path / "results" / "README.md").exists()
+    made = call("publish", "--root", str(tmp_path))
+    after = call("publish", "--check", "--root", str(tmp_path))
+
+    assert (before.exit_code, written, made.exit_code, after.exit_code) == (2, False, 0, 0)
+    assert "run `fmnist publish`" in before.output
+
+
+def test_doctor_tries_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor really trains on both backends here, and names machine and data."""
+    monkeypatch.setenv("FMNIST_DATA", "stand-in")
+    result = call("doctor")
+
+    assert result.exit_code == 0
+    assert "tensorflow on cpu: works" in result.output
+    assert "jax on cpu: works" in result.output
+    assert "keras.json: " in result.output
+
+
+def test_version_is_the_packages_own() -> None:
+    """The version on the command line is the one of the package."""
+    assert __version__ in call("--version").output

@@ -1,0 +1,78 @@
+"""The axes: names, environments, batch sizes."""
+
+import pytest
+
+from fmnist import grid, models
+from fmnist.grid import Cell
+
+
+def test_cell_has_a_name_to_select_it_by() -> None:
+    """A cell's id holds every axis, so that -k can choose by any of them."""
+    assert Cell("dense3", "jax", "cpu").id == "dense3-jax-cpu-stock-b100-float32"
+
+
+@pytest.mark.parametrize(
+    ("axis", "wrong", "listed"),
+    [
+        ("backend", {"backend": "torch"}, "tensorflow, jax"),
+        ("device", {"device": "tpu"}, "cpu, gpu"),
+        ("mode", {"mode": "tuned"}, "stock"),
+        ("precision", {"precision": "float8"}, "float32, mixed_bfloat16"),
+    ],
+)
+def test_unknown_names_list_what_there_is(axis: str, wrong: dict[str, str], listed: str) -> None:
+    """A cell with a name that the grid does not have is refused, and the others are listed."""
+    terms = {"model": "dense3", "backend": "jax", "device": "cpu"} | wrong
+    with pytest.raises(grid.UnknownNameError, match=f"unknown {axis} .*there are: {listed}"):
+        Cell(**terms)
+
+
+def test_batch_size_below_one_is_refused() -> None:
+    """A cell of no images per step cannot be built."""
+    with pytest.raises(ValueError, match="at least 1"):
+        Cell("dense3", "jax", "cpu", batch_size=0)
+
+
+@pytest.mark.parametrize("backend", grid.BACKENDS)
+def test_environment_is_the_cells_own(backend: str) -> None:
+    """The child's backend is the cell's, whatever the parent's environment says."""
+    environment = grid.env_for(
+        Cell("dense3", backend, "cpu"),
+        {"KERAS_BACKEND": "torch", "HOME": "/home/x", "KERAS_MAX_EPOCHS": "1"},
+    )
+
+    assert environment["KERAS_BACKEND"] == backend
+    assert environment["HOME"] == "/home/x"
+    assert "KERAS_MAX_EPOCHS" not in environment
+
+
+def test_flags_hold_what_moves_a_time_and_no_private_path() -> None:
+    """Recorded are variables of frameworks and allocators, not the user's folders."""
+    environ = {
+        "XLA_FLAGS": "--x",
+        "GLIBC_TUNABLES": "t",
+        "KERAS_HOME": "/home/ann",
+        "TF_CLI_CONFIG_FILE": "/home/ann/.rc",
+        "HOME": "/home/ann",
+    }
+    assert grid.flags_in(environ) == {"GLIBC_TUNABLES": "t", "XLA_FLAGS": "--x"}
+
+
+def test_batch_size_that_leaves_a_rest_is_refused_by_those_that_do_not() -> None:
+    """128 does not divide 60,000 and 10,000; the error names sizes that do."""
+    with pytest.raises(ValueError, match=r"128 does not divide.*60,000, 10,000.*20, 25,.*100, 125"):
+        grid.check_batch_size(128, [60_000, 10_000])
+
+
+@pytest.mark.parametrize("preset", grid.PRESETS.values(), ids=grid.PRESETS)
+def test_presets_can_be_run(preset: grid.Preset) -> None:
+    """Every preset names models that exist, and a batch size that divides its overhead sets."""
+    assert set(preset.models or ()) <= set(models.names())
+    grid.check_batch_size(preset.batch_size or 100, [preset.overhead_images])
+
+
+def test_no_backend_needs_the_other_ones_package() -> None:
+    """Each backend states its own package and how to install it on each device."""
+    for name, backend in grid.BACKENDS.items():
+        assert set(backend.install) == set(backend.environment) == set(grid.DEVICES)
+        assert all(name in command for command in backend.install.values())

@@ -1,0 +1,130 @@
+"""The direction of the imports, and who alone may do what."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fmnist
+
+PACKAGE = Path(fmnist.__file__).parent
+FRAMEWORKS = ("keras", "tensorflow", "jax", "torch")
+
+# Each module, and the modules of ours that it may import. Values flow down the table.
+MAY_IMPORT = {
+    "grid": set(),
+    "measure": set(),
+    "stats": set(),
+    "standin": set(),
+    "preprocess": set(),
+    "machine": set(),
+    "data": {"standin"},
+    "models": {"grid"},
+    "record": {"grid"},
+    "channel": {"record"},
+    "train": {"measure", "models", "record"},
+    "worker": {
+        *("channel", "data", "grid", "measure", "models", "preprocess", "record", "train"),
+    },
+    "plan": {
+        *("channel", "data", "grid", "machine", "measure", "models", "record", "standin"),
+    },
+    "launch": {"channel", "grid", "measure", "models", "plan", "record"},
+    "progress": {"grid", "measure", "record"},
+    "report": {"machine", "record", "stats"},
+    "doctor": {"data", "grid", "launch", "machine", "plan", "record"},
+    "pytest_options": {"plan"},
+    "cli": {
+        *("data", "doctor", "grid", "launch", "machine", "models", "plan", "progress", "record"),
+        "report",
+    },
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+FREE_OF_FRAMEWORKS = (
+    *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
+    *("report.render", "report.tables", "report.publish", "cli"),
+)
+
+
+def sources() -> dict[str, list[Path]]:
+    """Return the files of every module of ours, a subpackage counting as one module."""
+    found: dict[str, list[Path]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        relative = path.relative_to(PACKAGE)
+        found.setdefault(relative.parts[0].removesuffix(".py"), []).append(path)
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("fmnist.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "fmnist":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fmnist."):
+            names.add(str(node.module).split(".")[1])
+    return names
+
+
+@pytest.mark.parametrize("module", sorted(sources()))
+def test_imports_go_one_way(module: str) -> None:
+    """A module imports only what the table allows it."""
+    used = {name for path in sources()[module] for name in imported(path)} - {module}
+
+    assert used <= MAY_IMPORT[module], f"{module} imports {used - MAY_IMPORT[module]}"
+
+
+def test_table_has_no_cycle() -> None:
+    """The table itself goes one way: every module can be placed after all that it imports."""
+    placed: set[str] = set()
+    while ready := {m for m, needs in MAY_IMPORT.items() if m not in placed and needs <= placed}:
+        placed |= ready
+
+    assert placed == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", FREE_OF_FRAMEWORKS)
+def test_parent_starts_no_framework(module: str) -> None:
+    """Importing it leaves Keras and its backends out: tables render without any of them."""
+    code = f"import sys, fmnist.{module}; print([f for f in {FRAMEWORKS!r} if f in sys.modules])"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert answer.stdout.strip() == "[]"
+
+
+def lines_with(pattern: str) -> set[str]:
+    """Return the modules of ours in which a line matches, comments and docstrings aside."""
+    matching = set()
+    for module, paths in sources().items():
+        for path in paths:
+            code = ast.unparse(ast.parse(path.read_text(encoding="utf-8")))
+            code = re.sub(r'""".*?"""|\'\'\'.*?\'\'\'', "", code, flags=re.DOTALL)
+            if re.search(pattern, code):
+                matching.add(module)
+    return matching
+
+
+@pytest.mark.parametrize(
+    ("pattern", "owner"),
+    [
+        (r"\btime\.(time|monotonic|perf_counter)|datetime\.now", "measure"),
+        (r"\.(fit|evaluate|predict_on_batch)\(|\.compile\(optimizer", "train"),
+        (r"==\s*'(jax|tensorflow)'|'(jax|tensorflow)'\s*==", "grid"),
+        (r"\.sched_setaffinity", "worker"),
+    ],
+)
+def test_one_module_alone_does_it(pattern: str, owner: str) -> None:
+    """Clocks are read in one place, models trained in one, backends told apart in one at most."""
+    callers = {"train": {"worker"}}.get(owner, set())  # calls train's functions of these names
+    found = lines_with(pattern)
+
+    assert found <= {owner} | callers
+    assert owner in found or owner == "grid"

@@ -1,0 +1,183 @@
+"""The parent: turns, failures and their reasons, interruption. Workers here are fake ones."""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fmnist import launch, record
+from fmnist.grid import Cell
+from fmnist.plan import Plan
+from fmnist.record import Record, Task
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+MakePlan = Callable[..., Plan]
+
+
+class Recorder:
+    """An observer that writes down what it is told; may raise at a step, as Ctrl-C would."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.steps: list[str] = []
+        self.ended_ids: list[str] = []
+        self._interrupt_after = interrupt_after
+
+    def started(self, cell: Cell, task: Task, steps: int) -> None:
+        """Keep still."""
+
+    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+        """Write the step down."""
+        self.steps.append(f"{cell.backend} {step} {seconds}")
+        if len(self.steps) == self._interrupt_after:
+            raise KeyboardInterrupt
+
+    def ended(self, record: Record) -> None:
+        """Write the cell down."""
+        self.ended_ids.append(record.cell.id)
+
+
+@pytest.fixture
+def plan(make_plan: MakePlan) -> Plan:
+    """One model on both backends, three epochs."""
+    return make_plan(rounds=2, time_limit=20)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """The file in which the fake workers write their orders."""
+    return tmp_path / "trace"
+
+
+def fake(trace: Path, *behaviours: str) -> Sequence[str]:
+    """Return the program of a fake worker with behaviours like `jax=kill`."""
+    return (sys.executable, str(FAKE), str(trace), *behaviours)
+
+
+def by_backend(records: Sequence[Record]) -> dict[str, Record]:
+    """Return records by their backend."""
+    return {record.backend: record for record in records}
+
+
+def test_cells_take_turns_a_b_b_a(plan: Plan, trace: Path) -> None:
+    """Epochs alternate and the order turns round every time, so that a drift falls on both."""
+    launch.run_group(plan, plan.cells, Recorder(), program=fake(trace))
+
+    a, b = (cell.backend for cell in plan.cells)
+    epochs = [line.split()[0] for line in trace.read_text().splitlines() if "epoch" in line]
+    assert epochs == [a, b, b, a, a, b]
+
+
+def test_record_holds_what_the_worker_said(plan: Plan, trace: Path) -> None:
+    """First epoch apart, steady rounds as told, accuracy of the last epoch, all on the disk."""
+    observer = Recorder()
+    records = launch.run_group(plan, plan.cells, observer, program=fake(trace))
+
+    for got in records:
+        assert got.failure is None
+        assert (got.first_epoch_s, got.epoch_s) == (0.5, (1.0, 1.5))
+        assert got.accuracy == pytest.approx(1 - 0.6 / 3)
+        assert len(got.history) == 3
+        assert len(got.predict_s) == plan.preset.predict_rounds
+        assert got.dataset == "stand-in"
+        assert got.peak_memory_bytes == record.PeakMemory(host=1_000_000)
+    assert record.read(plan.records_path) == (records, [])
+    assert observer.ended_ids == [r.cell.id for r in records]
+
+
+def test_what_libraries_print_goes_to_the_cells_log(plan: Plan, trace: Path) -> None:
+    """Standard output of a worker is kept as its log and is never taken for a message."""
+    launch.run_group(plan, plan.cells, Recorder(), program=fake(trace))
+
+    for cell in plan.cells:
+        assert plan.log_path(cell, "train").read_text() == "a library prints to stdout\n"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        ("kill", "in epoch 2: killed by SIGKILL"),
+        ("exit", "in epoch 2: .*exit status 1; its log ends: .*out of luck"),
+        ("half", "in epoch 2: .*exit status 3"),
+        ("garbage", "in epoch 2: not a message: .*Epoch 1/3"),
+        ("order", "in epoch 2: the worker sent an order"),
+        ("wrong", "in epoch 2: expected EpochDone"),
+        ("early-kill", "before its first epoch: killed by SIGKILL"),
+        ("early-exit", "before its first epoch: .*out of luck"),
+    ],
+)
+def test_failing_worker_costs_its_own_cell(
+    plan: Plan, trace: Path, behaviour: str, reason: str
+) -> None:
+    """A worker that dies or talks nonsense is a record with its reason; the other goes on."""
+    records = launch.run_group(
+        plan, plan.cells, Recorder(), program=fake(trace, f"jax={behaviour}")
+    )
+
+    assert by_backend(records)["tensorflow"].failure is None
+    failure = by_backend(records)["jax"].failure
+    assert failure is not None
+    assert re.search(reason, failure), failure
+    assert record.read(plan.records_path)[0] == records
+
+
+def test_what_a_failed_cell_measured_is_kept(plan: Plan, trace: Path) -> None:
+    """The epoch before the crash is in the record."""
+    records = launch.run_group(plan, plan.cells, Recorder(), program=fake(trace, "jax=kill"))
+
+    died = by_backend(records)["jax"]
+    assert died.first_epoch_s == 0.5
+    assert died.epoch_s == ()
+    assert len(died.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "place"), [("hang", "in epoch 2"), ("early-hang", "before its first epoch")]
+)
+def test_hanging_worker_is_ended_by_its_time_limit(
+    make_plan: MakePlan, trace: Path, behaviour: str, place: str
+) -> None:
+    """A worker that says nothing more is killed when its own time is used up."""
+    plan = make_plan(rounds=1, time_limit=6)
+    records = launch.run_group(
+        plan, plan.cells, Recorder(), program=fake(trace, f"jax={behaviour}")
+    )
+
+    failure = by_backend(records)["jax"].failure
+    assert failure is not None
+    assert failure.startswith(f"{place}: its time limit of 6 s is used up")
+    assert by_backend(records)["tensorflow"].failure is None
+
+
+def test_interruption_keeps_what_was_measured(plan: Plan, trace: Path) -> None:
+    """Ctrl-C ends every child, and the epochs before it are on the disk, marked."""
+    with pytest.raises(KeyboardInterrupt):
+        launch.run_group(plan, plan.cells, Recorder(interrupt_after=3), program=fake(trace))
+
+    records, damaged = record.read(plan.records_path)
+    assert damaged == []
+    assert [r.failure for r in records] == ["interrupted", "interrupted"]
+    assert sorted(1 + len(r.epoch_s) for r in records) == [1, 2]
+    assert psutil.Process().children(recursive=True) == []
+
+
+def test_starts_are_fresh_processes_in_turn(make_plan: MakePlan, trace: Path) -> None:
+    """A start-up is one epoch of one batch in a process of its own."""
+    plan = make_plan()
+    records = launch.run_startups(plan, plan.cells, Recorder(), program=fake(trace))
+
+    assert [r.task for r in records] == ["startup"] * len(records)
+    assert len(records) == len(plan.cells) * plan.preset.startup_processes
+    assert all(r.epoch_s == () and r.first_epoch_s for r in records)
+
+
+def test_session_runs_every_cell_once(make_plan: MakePlan, trace: Path) -> None:
+    """Training and start-ups of every group end up in one file."""
+    plan = make_plan(models="dense3,softmax_regression", rounds=1)
+    records = list(launch.run_session(plan, Recorder(), program=fake(trace)))
+
+    trained = [r.cell for r in records if r.task == "train"]
+    assert sorted(trained) == sorted(plan.cells)
+    assert record.read(plan.records_path)[0] == records

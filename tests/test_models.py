@@ -1,0 +1,128 @@
+"""Every model, found by its file, on every backend: a new one is tested without a new test."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist import grid, models
+
+SCRIPT = Path(__file__).with_name("conformance.py")
+EVERY_MODEL = pytest.mark.parametrize("name", models.names())
+EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)
+
+
+@cache
+def answer_of(backend: str) -> "subprocess.CompletedProcess[str]":
+    """Return what the script says on a backend; it is run once, also if it fails."""
+    environment = grid.env_for(grid.Cell(models.names()[0], backend, "cpu"), os.environ)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def conformance(backend: str) -> dict[str, Any]:
+    """Return what every model does on a backend, found out in one process."""
+    answer = answer_of(backend)
+    assert answer.returncode == 0, answer.stderr
+    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
+    found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    return found
+
+
+def test_the_nine_are_there() -> None:
+    """The models of the design are found by their stems."""
+    designed = """softmax_regression dense3 dense_wide lenet_dropout conv_pool_dropout leaky_cnn
+        leaky_cnn_dropout conv_8_24_48 deep_batchnorm""".split()
+
+    assert set(designed) <= set(models.names())
+
+
+@EVERY_MODEL
+def test_card_is_complete(name: str) -> None:
+    """A model's file states family, parameters, origin and recipe, and in a line what it is."""
+    card = models.card(name)
+
+    assert card.summary.endswith(".")
+    assert card.parameters > 0
+    assert card.origin
+    assert card.recipe.epochs >= 2
+
+
+@EVERY_MODEL
+def test_recipe_can_be_run_on_the_full_set(name: str) -> None:
+    """The batch size of a recipe divides training, validation and test set."""
+    recipe = models.card(name).recipe
+    validation = round(60_000 * recipe.validation_share)
+
+    grid.check_batch_size(
+        recipe.batch_size, [60_000 - validation, 10_000, *([validation] if validation else [])]
+    )
+
+
+@EVERY_BACKEND
+@EVERY_MODEL
+def test_parameters_are_those_stated(name: str, backend: str) -> None:
+    """The model has as many parameters as its file states, and a conv model has some in convs."""
+    counted = conformance(backend)[name]["parameters"]
+
+    assert counted["total"] == models.card(name).parameters
+    assert (counted["conv"] > 0) == (models.card(name).family == "conv")
+
+
+@EVERY_BACKEND
+@EVERY_MODEL
+def test_model_maps_images_to_logits(name: str, backend: str) -> None:
+    """From (n, 28, 28, 1) to (n, 10), finite, and not through a softmax."""
+    found = conformance(backend)[name]
+
+    assert found["input_shape"] == [None, 28, 28, 1]
+    assert found["output_shape"] == [None, 10]
+    assert found["finite"]
+    assert not found["logits_are_probabilities"]
+
+
+@EVERY_BACKEND
+@EVERY_MODEL
+def test_model_learns(name: str, backend: str) -> None:
+    """Of twenty steps on 32 images, the last one starts from a lower loss than the first."""
+    first, last = conformance(backend)[name]["loss"]
+
+    assert last < first
+
+
+@EVERY_BACKEND
+@EVERY_MODEL
+def test_same_seed_gives_the_same_weights(name: str, backend: str) -> None:
+    """Python's generator alone decides the initial weights, as the worker relies on."""
+    assert conformance(backend)[name]["same_seed_same_weights"]
+
+
+@EVERY_MODEL
+def test_compilation_is_what_keras_resolves(name: str) -> None:
+    """By `jit_compile="auto"` JAX compiles by XLA, and TensorFlow on a CPU does not."""
+    assert conformance("jax")[name]["jit_compile"] is True
+    assert conformance("tensorflow")[name]["jit_compile"] is False
+
+
+def test_dense_wide_is_as_large_as_lenet_dropout() -> None:
+    """Dense and conv meet at equal size: within a tenth of a per cent."""
+    dense, conv = (models.card(n).parameters for n in ("dense_wide", "lenet_dropout"))
+
+    assert dense == pytest.approx(conv, rel=1e-3)
+
+
+def test_file_that_states_nonsense_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model file without a recipe, or with one that is no literal, is an error with its path."""
+    monkeypatch.setattr(models, "FOLDER", tmp_path)
+    (tmp_path / "broken.py").write_text('"""A model."""\nFAMILY = "dense"\nPARAMETERS = count()\n')
+
+    with pytest.raises(ValueError, match=r"broken\.py"):
+        models.card("broken")

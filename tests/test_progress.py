@@ -1,0 +1,65 @@
+"""Progress: one line per cell in a log, with what is left."""
+
+import io
+
+from rich.console import Console
+from samples import failed, record
+
+from fmnist.progress import SessionProgress, outcome
+
+
+class TurnedClock:
+    """A clock that a minute goes by on between two looks."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        """Show the next time."""
+        self._now_s += 60
+        return self._now_s
+
+
+def test_log_has_a_line_for_each_cell_and_says_what_is_left() -> None:
+    """After one of three cells, which took two looks at the clock, two more such times are left."""
+    text = io.StringIO()
+    made = record()
+    console = Console(file=text, width=500, force_terminal=False)
+    with SessionProgress(3, console, TurnedClock()) as progress:
+        progress.started(made.cell, "train", 1)
+        progress.stepped(made.cell, "epoch", 2.0)
+        progress.ended(made)
+
+    assert text.getvalue().splitlines() == [
+        "[1/3, about 4 min left] dense3-tensorflow-cpu-stock-b100-float32 train: "
+        "epoch 2 to 2 s (n=3), accuracy 75.00 %",
+    ]
+
+
+def test_terminal_shows_a_bar() -> None:
+    """On a terminal each step is drawn when it was taken."""
+    text = io.StringIO()
+    made = record()
+    console = Console(file=text, force_terminal=True, width=200)
+    with SessionProgress(1, console) as progress:
+        progress.started(made.cell, "train", 4)
+        progress.stepped(made.cell, "epoch", 2.0)
+        drawn = text.getvalue()
+        progress.ended(made)
+
+    assert "1/4 epoch 2 s" in drawn
+
+
+def test_cell_that_was_never_started_may_end() -> None:
+    """After a Ctrl-C, cells end that no worker was started for: that is told like any other."""
+    text = io.StringIO()
+    console = Console(file=text, width=500, force_terminal=False)
+    with SessionProgress(1, console) as progress:
+        progress.ended(failed())
+
+    assert "[1/1] dense3-tensorflow-cpu" in text.getvalue()
+
+
+def test_failure_is_told_with_its_reason() -> None:
+    """The line of a failed cell is the reason."""
+    assert outcome(failed()) == "FAILED killed by SIGKILL"

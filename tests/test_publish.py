@@ -1,0 +1,84 @@
+"""Publishing: made from records alone, found stale when it differs."""
+
+from pathlib import Path
+
+import pytest
+from samples import pair
+
+from fmnist import record
+from fmnist.report import publish
+
+README = f"# x\n\n{publish.BEGIN}\n{publish.END}\n\nmore\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with a README and the records of a `full` session."""
+    (tmp_path / "README.md").write_text(README)
+    for made in pair(preset="full"):
+        record.append(made, tmp_path / "results" / "raw" / "s.jsonl")
+    return tmp_path
+
+
+def write(root: Path) -> None:
+    """Write every published file."""
+    for path, text in publish.pages(root).items():
+        path.write_text(text)
+
+
+def test_publishing_twice_changes_nothing(root: Path) -> None:
+    """What was published is not stale, and what surrounds the README's block stays."""
+    assert publish.stale(root)
+    write(root)
+
+    assert publish.stale(root) == []
+    readme = (root / "README.md").read_text()
+    assert readme.startswith("# x\n")
+    assert readme.endswith("\n\nmore\n")
+    assert "Speed: seconds per steady epoch" in readme
+
+
+def test_edited_table_is_stale(root: Path) -> None:
+    """A figure that was changed by hand is found."""
+    write(root)
+    index = root / "results" / "README.md"
+    index.write_text(index.read_text().replace("0.500", "0.400"))
+
+    assert publish.stale(root) == [index]
+
+
+def test_new_record_makes_the_pages_stale(root: Path) -> None:
+    """A results file that was added asks for publishing."""
+    write(root)
+    for made in pair(preset="full", session="later", started_at="2026-11-22T00:00:00Z"):
+        record.append(made, root / "results" / "raw" / "later.jsonl")
+
+    assert len(publish.stale(root)) == 2
+
+
+def test_damaged_record_is_not_published(root: Path) -> None:
+    """A damaged line stops publishing, with its place."""
+    with (root / "results" / "raw" / "s.jsonl").open("a") as file:
+        file.write("{torn\n")
+
+    with pytest.raises(publish.PublishError, match=r"s\.jsonl, line 3: not JSON"):
+        publish.pages(root)
+
+
+def test_readme_without_markers_is_refused(root: Path) -> None:
+    """A README that lost its markers is named, not rewritten."""
+    (root / "README.md").write_text("# x\n")
+
+    with pytest.raises(publish.PublishError, match=r"README\.md lacks"):
+        publish.pages(root)
+
+
+def test_headline_is_the_newest_full_session(root: Path) -> None:
+    """A later `quick` session is in the index and does not replace the headline."""
+    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
+    for made in pair(preset="quick", **later):
+        record.append(made, root / "results" / "raw" / "later.jsonl")
+    made = publish.pages(root)
+
+    assert "session later" in made[root / "results" / "README.md"]
+    assert "session later" not in made[root / "README.md"]

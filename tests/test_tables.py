@@ -1,0 +1,195 @@
+"""Tables: their text as a person sees it, and what never shares a table."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import RESULT, failed, pair, record
+
+from fmnist.record import Record
+from fmnist.report import tables
+from fmnist.report.choose import newest_by_row, sessions_of
+from fmnist.report.render import FORMATS, NOTHING, digits, render
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+def session() -> list[Record]:
+    """Return a session of two models on both backends, with starts, overhead and a failure."""
+    conv = {
+        "model": "lenet_dropout",
+        "family": "conv",
+        "parameters": {
+            "total": 225_034,
+            "trainable": 225_034,
+            "dense": 206_218,
+            "conv": 18_816,
+            "other": 0,
+        },
+    }
+    alone = {"history": [], "accuracy": None, "loss": None, "epoch_s": (), "images_per_s": None}
+    beside = {"history": [], "accuracy": None, "loss": None}
+    return [
+        *pair(),
+        *pair(**conv),
+        record(task="startup", **alone),
+        record(task="startup", **alone | {"import_s": 4.0}),
+        record(task="overhead", **beside, plain_epoch_s=(1.9, 2.0, 2.1)),
+        failed(model="leaky_cnn", family="conv"),
+    ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_tables_read_as_expected(form: str, request: pytest.FixtureRequest) -> None:
+    """Every table in every format is the text that was looked at; --overwrite takes a new one."""
+    shown = "\n".join(render(table, form) for table in tables.of_session(session()))
+    path = EXPECTED / f"tables.{form}"
+    if request.config.getoption("overwrite"):
+        path.write_text(shown, encoding="utf-8")
+
+    assert shown == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.00012345, "0.000123"),
+        (0.9996, "1.000"),
+        (4.1234, "4.12"),
+        (41.234, "41.2"),
+        (412.34, "412"),
+        (41234.5, "41234"),
+        (-3.771, "-3.77"),
+        (0, "0"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, shown: str) -> None:
+    """A number is shown with three significant digits and never with an exponent."""
+    assert digits(value) == shown
+
+
+def test_ratio_is_against_the_named_backend() -> None:
+    """JAX at half the time is 0.5 of TensorFlow's, and TensorFlow's is twice JAX's."""
+    forward = tables.speed(pair())
+    backward = tables.speed(pair(), against="jax")
+    assert forward is not None
+    assert backward is not None
+
+    assert dict(zip(forward.header, forward.rows[0], strict=True))[
+        "jax / tensorflow time"
+    ].startswith("0.500")
+    assert dict(zip(backward.header, backward.rows[0], strict=True))[
+        "tensorflow / jax time"
+    ].startswith("2.00")
+
+
+def test_every_table_of_numbers_carries_its_terms() -> None:
+    """Data set, versions, machine, commit and session stand under each table with numbers."""
+    for table in tables.of_session(session()):
+        terms = "; ".join(table.terms)
+        if table.title != "Failed cells":
+            assert "Abacus" in terms
+            assert "keras 3.15.1" in terms
+            assert "commit 0123456789ab" in terms
+            assert "data set: fashion-mnist" in terms
+
+
+def test_stand_in_and_real_data_never_share_a_table() -> None:
+    """Records of two data sets are two groups, even in one session."""
+    mixed = [*pair(), *pair(dataset="stand-in")]
+
+    groups = sessions_of(mixed)
+    assert sorted(group[0].dataset for group in groups) == ["fashion-mnist", "stand-in"]
+    assert all(len({r.dataset for r in group}) == 1 for group in groups)
+
+
+def test_cut_recipes_are_said() -> None:
+    """Epochs below what the recipe asks for stand in the row and in the terms."""
+    recipe = record().recipe.model_dump() | {"epochs": 20}
+    table = tables.speed(pair(recipe=recipe))
+    assert table is not None
+
+    assert table.rows[0][-1] == "4 of 20"
+    assert "epochs trained 4 (the models' own recipes ask for 20)" in table.terms
+
+
+def test_published_rows_are_the_newest_and_whole() -> None:
+    """Of two sessions each row is taken whole from the newest one that has it."""
+    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
+    chosen = newest_by_row([*pair(), *pair(model="dense_wide"), *pair(**later)])
+
+    assert {(r.model, r.session) for r in chosen} == {
+        ("dense3", "later"),
+        ("dense_wide", "20261121-000000-test"),
+    }
+    assert len(chosen) == 4
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"commit": "f" * 40}, {"machine": {"cpu": "Z1"}}, {"versions": {"keras": "3.0"}}, {"seed": 1}],
+)
+def test_published_rows_share_their_terms(other: dict[str, Any]) -> None:
+    """A row measured under other terms than the newest session's is left out."""
+    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
+    chosen = newest_by_row([*pair(model="dense_wide", **other), *pair(**later)])
+
+    assert {r.model for r in chosen} == {"dense3"}
+
+
+def test_backend_that_did_not_run_leaves_a_gap() -> None:
+    """One backend alone has a table without a ratio; a missing cell is a dash."""
+    alone = tables.speed([record()])
+    assert alone is not None
+    assert not [title for title in alone.header if "/" in title]
+
+    gap = tables.speed([*pair(), record(model="dense_wide")])
+    assert gap is not None
+    assert any(NOTHING in row for row in gap.rows)
+
+
+def test_only_failures_still_make_a_table() -> None:
+    """A session in which everything failed shows the reasons."""
+    made = tables.of_session([failed()])
+
+    assert [table.title for table in made] == ["Failed cells"]
+    assert made[0].rows[0][-1] == "killed by SIGKILL"
+
+
+def test_devices_and_precisions_get_columns_when_they_vary() -> None:
+    """Two precisions of a model are two rows that say which."""
+    table = tables.speed([*pair(), *pair(precision="mixed_bfloat16")])
+    assert table is not None
+
+    assert table.header[:2] == ("model", "precision")
+    assert {row[1] for row in table.rows} == {"float32", "mixed_bfloat16"}
+
+
+def test_best_epoch_is_named() -> None:
+    """The best test accuracy is shown with the number of its epoch, counted from 1."""
+    history = [RESULT, RESULT | {"test_accuracy": 0.9}, RESULT, RESULT]
+    table = tables.learning([record(history=history)])
+    assert table is not None
+
+    assert table.rows[0][-1] == "90.00 (2)"
+
+
+def test_csv_is_read_back_by_a_csv_reader() -> None:
+    """CSV holds title, header, rows and terms, one record each, commas quoted."""
+    table = tables.speed(pair())
+    assert table is not None
+    rows = list(csv.reader(io.StringIO(render(table, "csv"))))
+
+    assert tuple(rows[1]) == table.header
+    assert tuple(rows[2]) == table.rows[0]
+
+
+def test_html_is_escaped() -> None:
+    """A model whose name is markup is shown as text."""
+    table = tables.speed([record(model="<script>alert(1)</script>")])
+    assert table is not None
+
+    assert "<script>" not in render(table, "html")
