@@ -15,8 +15,7 @@ import numpy as np
 from fmnist import data, grid
 from fmnist.grid import Cell
 from fmnist.launch import WORKER, CellRun, Observer, in_turn
-from fmnist.plan import Plan
-from fmnist.preprocess import sample
+from fmnist.plan import SMALLEST_SAMPLE, Plan
 from fmnist.record import Record
 
 SCRIPT = Path(__file__).with_name("plain_script.py")
@@ -112,10 +111,8 @@ def _take_turns(run: CellRun, plain: PlainScript, epochs: int) -> None:
 
 def _images(plan: Plan, folder: Path) -> Path:
     """Write the images that the cell trains on to a file, as a user has them."""
-    dataset = data.load(plan.source)
-    images, labels = sample(
-        dataset.train_images, dataset.train_labels, plan.preset.overhead_images, plan.seed
-    )
+    images = plan.preset.overhead_images
+    dataset = data.load_sample(plan.source, images, SMALLEST_SAMPLE, plan.seed)
     path = folder / "images.npz"
-    np.savez(path, images=images, labels=labels)
+    np.savez(path, images=dataset.train_images, labels=dataset.train_labels)
     return path

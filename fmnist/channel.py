@@ -42,6 +42,7 @@ class Job(Said):
     precision: str
     data_kind: Literal["fashion-mnist", "stand-in"]
     data_folder: str | None
+    data_found_by: str
     train_images: int
     """Taken from the training set, the validation images among them."""
     validation_images: int

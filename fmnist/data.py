@@ -25,7 +25,7 @@ from typing import BinaryIO, Final, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from fmnist import standin
+from fmnist import preprocess, standin
 
 CLASS_NAMES: tuple[str, ...] = (
     "T-shirt/top",
@@ -161,6 +161,30 @@ def load(source: Source) -> Dataset:
         except DataError as error:
             raise DataError(f"{path} {error}: {remedy}") from error
     return Dataset(source.kind, *arrays)
+
+
+def load_sample(source: Source, train_images: int, test_images: int, seed: int) -> Dataset:
+    """Load as many images: a stratified random sample, or as many of the stand-in as are drawn.
+
+    Args:
+        source: as from `locate`.
+        train_images: how many, up to 60,000.
+        test_images: how many, up to 10,000.
+        seed: decides the sample; the stand-in is its own and is drawn from the first image on.
+
+    Raises:
+        DataError: As `load`.
+        ValueError: More images than there are, or fewer than there are classes.
+    """
+    if source.folder is None:
+        train, test = standin.draw("train", train_images), standin.draw("test", test_images)
+        return Dataset(source.kind, *train, *test)
+    whole = load(source)
+    return Dataset(
+        source.kind,
+        *preprocess.sample(whole.train_images, whole.train_labels, train_images, seed),
+        *preprocess.sample(whole.test_images, whole.test_labels, test_images, seed),
+    )
 
 
 def read_idx(path: Path, published: Published) -> npt.NDArray[np.uint8]:

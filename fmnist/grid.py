@@ -50,18 +50,6 @@ class Backend:
     environment: Mapping[str, Mapping[str, str]]
     gpu_peak_bytes: Callable[[], int]
     """The allocator's own peak on the first GPU; called in a worker of this backend only."""
-    set_seed: Callable[[int], None]
-    """Seeds what Python's and NumPy's generators do not: called in a worker of this backend."""
-
-
-def _tensorflow_set_seed(seed: int) -> None:
-    import tensorflow as tf
-
-    tf.random.set_seed(seed)
-
-
-def _jax_set_seed(_seed: int) -> None:
-    """Do nothing: on JAX, Keras draws seeds by Python's generator and batches by NumPy's."""
 
 
 def _tensorflow_gpu_peak_bytes() -> int:
@@ -90,7 +78,6 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
             },
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
-            set_seed=_tensorflow_set_seed,
         ),
         "jax": Backend(
             package="jax",
@@ -103,7 +90,6 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
             },
             gpu_peak_bytes=_jax_gpu_peak_bytes,
-            set_seed=_jax_set_seed,
         ),
     }
 )

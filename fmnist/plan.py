@@ -61,10 +61,15 @@ OPTIONS = (
     Option("rounds", "steady epochs after the first one", type=int, metavar="N"),
     Option(
         "data_dir",
-        "folder of the four IDX files, or the word stand-in; default: search",
+        "folder of the four IDX files, or the word stand-in; default: search (pytest wants it with =)",
         metavar="DIR",
     ),
-    Option("results", "folder for records and logs", default="results", metavar="DIR"),
+    Option(
+        "results",
+        "folder for records and logs (pytest wants it with =)",
+        default="results",
+        metavar="DIR",
+    ),
     Option("seed", "of weights, batches and samples", default=0, type=int, metavar="N"),
     Option(
         "order_seed", "of the order of cells; default: drawn, and printed", type=int, metavar="N"
@@ -133,6 +138,7 @@ class Plan:
             precision=cell.precision,
             data_kind=self.source.kind,
             data_folder=str(self.source.folder) if self.source.folder else None,
+            data_found_by=self.source.found_by,
             train_images=train + validation,
             validation_images=validation,
             test_images=test,

@@ -34,7 +34,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     folder = tmp_path_factory.mktemp("session")
     answer = run_pytest(
         *("--benchmark-only", "--preset", "smoke", "--models", "dense3", "--order-seed", "3"),
-        *("--results", str(folder), "--benchmark-json", str(folder / "b.json")),
+        *(f"--results={folder}", f"--benchmark-json={folder / 'b.json'}"),
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout, json.loads((folder / "b.json").read_text()), folder
@@ -60,8 +60,8 @@ def test_every_benchmark_ran_on_both_backends(session: tuple[str, dict[str, Any]
     _, document, _ = session
     ran = {re.sub(r"\[dense3-(\w+)-.*", r" \1", b["name"]) for b in document["benchmarks"]}
 
-    kinds = ("epoch", "first_epoch", "predict", "latency", "import", "build", "first_step")
-    kinds += ("overhead_suite", "overhead_plain_script")
+    kinds = "epoch first_epoch predict latency import build first_step".split()
+    kinds += ["overhead_suite", "overhead_plain_script"]
     assert ran == {f"test_{kind} {b}" for kind in kinds for b in ("tensorflow", "jax")}
 
 
@@ -103,7 +103,7 @@ def test_selection_runs_only_what_was_asked_for(tmp_path: Path) -> None:
     """With -k for one benchmark of one backend, no other cell is trained."""
     answer = run_pytest(
         *("--benchmark-only", "--preset", "smoke", "--models", "softmax_regression"),
-        *("--results", str(tmp_path), "-k", "test_epoch and jax"),
+        *(f"--results={tmp_path}", "-k", "test_epoch and jax"),
     )
 
     assert answer.returncode == 0, answer.stdout
@@ -115,7 +115,7 @@ def test_failed_cell_fails_its_tests_and_keeps_its_record(tmp_path: Path) -> Non
     """A cell out of time is a failed test with the reason, and a record on the disk."""
     answer = run_pytest(
         *("--benchmark-only", "--preset", "smoke", "--models", "softmax_regression"),
-        *("--results", str(tmp_path), "-k", "test_epoch and jax", "--time-limit", "0.05"),
+        *(f"--results={tmp_path}", "-k", "test_epoch and jax", "--time-limit", "0.05"),
     )
 
     assert answer.returncode == 1

@@ -368,3 +368,23 @@ def test_loading_starts_no_framework(real_data: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(real_data)]
     assert subprocess.run(command, capture_output=True, check=True).stdout.strip() == b"[]"
+
+
+def test_sample_of_the_stand_in_is_its_beginning() -> None:
+    """Only what is asked for is drawn: the first images of the whole set."""
+    source = data.Source("stand-in", None, "asked for")
+    few = data.load_sample(source, 30, 20, seed=1)
+    whole = data.load(source)
+
+    assert few.name == "stand-in"
+    assert (few.train_images == whole.train_images[:30]).all()
+    assert (few.test_labels == whole.test_labels[:20]).all()
+
+
+def test_sample_of_the_real_set_is_stratified(real_data: Path) -> None:
+    """A sample of 1,000 has each class a hundred times, and another seed has other images."""
+    source = data.locate(real_data, {})
+    one, other = (data.load_sample(source, 1_000, 100, seed) for seed in (0, 1))
+
+    assert np.bincount(one.train_labels).tolist() == [100] * 10
+    assert (one.train_images != other.train_images).any()

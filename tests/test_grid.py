@@ -1,5 +1,7 @@
 """The axes: names, environments, batch sizes."""
 
+from typing import Any
+
 import pytest
 
 from fmnist import grid, models
@@ -22,7 +24,7 @@ def test_cell_has_a_name_to_select_it_by() -> None:
 )
 def test_unknown_names_list_what_there_is(axis: str, wrong: dict[str, str], listed: str) -> None:
     """A cell with a name that the grid does not have is refused, and the others are listed."""
-    terms = {"model": "dense3", "backend": "jax", "device": "cpu"} | wrong
+    terms: dict[str, Any] = {"model": "dense3", "backend": "jax", "device": "cpu", **wrong}
     with pytest.raises(grid.UnknownNameError, match=f"unknown {axis} .*there are: {listed}"):
         Cell(**terms)
 

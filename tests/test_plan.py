@@ -26,6 +26,7 @@ MakePlan = Callable[..., Plan]
         ({"batch_size": 128}, "batch size 128 does not divide the sets of 500, 500 images"),
         ({"batch_size": -5}, "batch size -5"),
         ({"batch_size": 0}, "batch size 0"),
+        ({"seed": -1}, "--seed must be from 0 to 4294967295, got -1"),
         ({"time_limit": 0.0}, "--time-limit must be above 0 s, got 0"),
         ({"rounds": 0}, "--rounds must be at least 1, got 0"),
         ({"data_dir": "/no/such/folder"}, "/no/such/folder"),
@@ -92,16 +93,37 @@ def test_gpu_that_is_not_there_is_an_error_with_the_command(
 def test_gpu_that_the_backend_does_not_see(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    """Where the driver shows a GPU, Keras itself is asked: an error if asked for, else a skip."""
+    """Where the driver shows a GPU, Keras itself is asked, and its answer counts."""
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has a GPU")
     monkeypatch.setattr("fmnist.machine.gpus", lambda: [{"name": "a GPU"}])
     with pytest.raises(PlanError, match=f"{backend} sees no gpu on this machine; .*-gpu"):
         make_plan(devices="gpu", backends=backend)
 
+
+def test_gpu_that_nobody_asked_for_is_skipped(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a backend does not see the GPU that is there, its CPU is run, and that is said."""
+    monkeypatch.setattr("fmnist.machine.gpus", lambda: [{"name": "a GPU"}])
+    monkeypatch.setattr("fmnist.plan._sees", lambda backend, *_: backend == "jax")
     made = make_plan()
-    assert {cell.device for cell in made.cells} == {"cpu"}
-    assert any(f"skipped: {backend} sees no gpu" in notice for notice in made.notices)
+
+    assert {(cell.backend, cell.device) for cell in made.cells} == {
+        ("tensorflow", "cpu"),
+        ("jax", "cpu"),
+        ("jax", "gpu"),
+    }
+    assert any("skipped: tensorflow sees no gpu" in notice for notice in made.notices)
+
+
+def test_device_alone_asks_for_no_backend(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--devices cpu` runs on the backends that are installed."""
+    monkeypatch.setattr("fmnist.plan.installed", lambda name: name != "jax")
+
+    assert {cell.backend for cell in make_plan(devices="cpu").cells} == {"tensorflow"}
 
 
 def test_backend_that_is_not_installed(

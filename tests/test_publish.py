@@ -78,7 +78,7 @@ def test_headline_is_the_newest_full_session(root: Path) -> None:
     later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
     for made in pair(preset="quick", **later):
         record.append(made, root / "results" / "raw" / "later.jsonl")
-    made = publish.pages(root)
+    published = publish.pages(root)
 
-    assert "session later" in made[root / "results" / "README.md"]
-    assert "session later" not in made[root / "README.md"]
+    assert "session later" in published[root / "results" / "README.md"]
+    assert "session later" not in published[root / "README.md"]

@@ -25,7 +25,10 @@ def test_geometric_mean_of_known_values() -> None:
 
 def test_one_value_has_no_interval() -> None:
     """One round says nothing about spread: no interval is made up."""
-    assert stats.geometric_mean([3.0]) == stats.Estimate(pytest.approx(3.0), None, None, 1)
+    estimate = stats.geometric_mean([3.0])
+
+    assert estimate.value == pytest.approx(3)
+    assert (estimate.low, estimate.high, estimate.n) == (None, None, 1)
 
 
 def test_equal_values_have_an_interval_of_no_width() -> None:

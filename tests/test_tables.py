@@ -29,8 +29,14 @@ def session() -> list[Record]:
             "other": 0,
         },
     }
-    alone = {"history": [], "accuracy": None, "loss": None, "epoch_s": (), "images_per_s": None}
-    beside = {"history": [], "accuracy": None, "loss": None}
+    alone: dict[str, Any] = {
+        "history": [],
+        "accuracy": None,
+        "loss": None,
+        "epoch_s": (),
+        "images_per_s": None,
+    }
+    beside: dict[str, Any] = {"history": [], "accuracy": None, "loss": None}
     return [
         *pair(),
         *pair(**conv),

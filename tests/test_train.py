@@ -47,3 +47,10 @@ def test_logs_hold_loss_and_accuracy(found: dict[str, Any]) -> None:
 def test_gate_has_no_hook_per_batch(found: dict[str, Any]) -> None:
     """A per-batch hook would make Keras wait for the device at every batch on JAX."""
     assert found["per_batch_hooks"] == []
+
+
+def test_every_epoch_has_another_order(found: dict[str, Any]) -> None:
+    """Seeded as a worker is, a fit shuffles anew each epoch: on TensorFlow a seed can undo that."""
+    orders = found["orders"]
+
+    assert len({tuple(order) for order in orders}) == len(orders)

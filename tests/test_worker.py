@@ -83,12 +83,11 @@ def test_parts_take_no_longer_than_the_wall_time(run: tuple[list[Record], float]
     assert all((r.first_epoch_s or 0) > max(r.epoch_s) for r in records)
 
 
-@EVERY_BACKEND
-def test_same_seed_gives_the_same_history(make_plan: MakePlan, backend: str) -> None:
-    """On one backend a seed decides weights, batches and samples: the losses repeat."""
+def test_same_seed_gives_the_same_history_on_jax(make_plan: MakePlan) -> None:
+    """On JAX a seed decides weights, batches and samples: the losses repeat."""
     histories = []
     for _ in range(2):
-        planned = make_plan(backends=backend, rounds=1, seed=7)
+        planned = make_plan(backends="jax", rounds=1, seed=7)
         got = launch.run_group(planned, planned.cells, Recorder())[0]
         histories.append([x for e in got.history for x in (e.train_loss, e.test_accuracy)])
 

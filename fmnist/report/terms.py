@@ -71,6 +71,13 @@ def _machine_terms(records: Sequence[Record]) -> tuple[str, ...]:
         f"device {joined(r.device for r in records)}",
         ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
         *([f"environment {' '.join(sorted(flags))}"] if flags else []),
-        f"commit {joined((r.commit or 'unknown')[:12] for r in records)}",
+        f"commit {joined(_short(r.commit) for r in records)}",
         f"session {joined(r.session for r in records)}",
     )
+
+
+def _short(commit: str | None) -> str:
+    """Return twelve digits of a commit, and whether files differed from it."""
+    if commit is None:
+        return "unknown"
+    return commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
