@@ -61,7 +61,8 @@ OPTIONS = (
     Option("rounds", "steady epochs after the first one", type=int, metavar="N"),
     Option(
         "data_dir",
-        "folder of the four IDX files, or the word stand-in; default: search (pytest wants it with =)",
+        "folder of the four IDX files, or the word stand-in; default: search "
+        "(pytest wants it with =)",
         metavar="DIR",
     ),
     Option(
