@@ -135,6 +135,7 @@ def publish(*, check: bool, root: Path) -> None:
             )
         for path, text in publishing.pages(root).items():
             if path in stale:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
                 click.echo(f"wrote {path}")
     except (OSError, publishing.PublishError) as error:
