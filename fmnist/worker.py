@@ -95,7 +95,7 @@ def seed_generators(seed: int) -> None:
     """Seed what decides weights and dropout on both backends, and the order of batches on JAX.
 
     TensorFlow's own generator is left alone. Keras shuffles by it inside a data set that starts
-    anew every epoch, so a seeded one gives every epoch the same order: another, worse recipe
+    anew every epoch, so a seeded one gives every epoch the same order: another recipe
     (Keras 3.15.1, TensorFlow 2.21). `keras.utils.set_random_seed` does just that, and it imports
     TensorFlow into a JAX process.
     """
