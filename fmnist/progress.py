@@ -75,7 +75,7 @@ class SessionProgress:
             self._bar.remove_task(bar)
         place = "[+]"
         if record.task == "train":
-            self._shares[record.cell] = (1, 1)
+            self._shares.pop(record.cell, None)
             self._ended += 1
             place = f"[{self._ended}/{self._cells}{self._left()}]"
         self._console.print(
@@ -89,7 +89,8 @@ class SessionProgress:
     def _left(self) -> str:
         """Return how long the rest may take, in words; nothing before and after all work."""
         self._look_at_the_clock()
-        share = sum(done / steps for done, steps in self._shares.values()) / max(1, self._cells)
+        running = sum(done / steps for done, steps in self._shares.values())
+        share = (self._ended + running) / max(1, self._cells)
         if not 0 < share < 1:
             return ""
         minutes = self._elapsed_s * (1 - share) / share / 60

@@ -60,6 +60,25 @@ def test_cell_that_was_never_started_may_end() -> None:
     assert "[1/1] dense3-tensorflow-cpu" in text.getvalue()
 
 
+def test_fresh_starts_of_a_cell_count_for_nothing() -> None:
+    """Steps of start-ups, which come after a cell's training, leave the estimate as it is."""
+    text = io.StringIO()
+    made = record()
+    console = Console(file=text, width=500, force_terminal=False)
+    with SessionProgress(2, console, TurnedClock()) as progress:
+        progress.started(made.cell, "train", 1)
+        progress.ended(made)
+        for _ in range(3):
+            progress.started(made.cell, "startup", 2)
+            progress.stepped(made.cell, "epoch", 1.0)
+            progress.stepped(made.cell, "stop", 0.0)
+        progress.started(made.cell, "train", 1)
+        progress.ended(made)
+
+    assert text.getvalue().splitlines()[0].startswith("[1/2, about 1 min left]")
+    assert text.getvalue().splitlines()[1].startswith("[2/2]")
+
+
 def test_failure_is_told_with_its_reason() -> None:
     """The line of a failed cell is the reason."""
     assert outcome(failed()) == "FAILED killed by SIGKILL"
