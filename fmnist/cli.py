@@ -127,17 +127,17 @@ def _print_tables(records: list[Record], form: str, against: str | None) -> None
 def publish(*, check: bool, root: Path) -> None:
     """Make results/README.md and the README's table from results/raw."""
     try:
-        stale = publishing.stale(root)
+        wanted = publishing.pages(root)
+        stale = publishing.stale(wanted)
         if check and stale:
             named = ", ".join(map(str, stale))
             raise BadInput(
                 f"not what the records in results/raw make: {named}; run `fmnist publish`"
             )
-        for path, text in publishing.pages(root).items():
-            if path in stale:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-                click.echo(f"wrote {path}")
+        for path in stale:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+            click.echo(f"wrote {path}")
     except (OSError, publishing.PublishError) as error:
         raise BadInput(str(error)) from error
     if not stale:

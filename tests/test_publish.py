@@ -28,10 +28,10 @@ def write(root: Path) -> None:
 
 def test_publishing_twice_changes_nothing(root: Path) -> None:
     """What was published is not stale, and what surrounds the README's block stays."""
-    assert publish.stale(root)
+    assert publish.stale(publish.pages(root))
     write(root)
 
-    assert publish.stale(root) == []
+    assert publish.stale(publish.pages(root)) == []
     readme = (root / "README.md").read_text()
     assert readme.startswith("# x\n")
     assert readme.endswith("\n\nmore\n")
@@ -44,7 +44,7 @@ def test_edited_table_is_stale(root: Path) -> None:
     index = root / "results" / "README.md"
     index.write_text(index.read_text().replace("0.500", "0.400"))
 
-    assert publish.stale(root) == [index]
+    assert publish.stale(publish.pages(root)) == [index]
 
 
 def test_new_record_makes_the_pages_stale(root: Path) -> None:
@@ -53,7 +53,7 @@ def test_new_record_makes_the_pages_stale(root: Path) -> None:
     for made in pair(preset="full", session="later", started_at="2026-11-22T00:00:00Z"):
         record.append(made, root / "results" / "raw" / "later.jsonl")
 
-    assert len(publish.stale(root)) == 2
+    assert len(publish.stale(publish.pages(root))) == 2
 
 
 def test_damaged_record_is_not_published(root: Path) -> None:

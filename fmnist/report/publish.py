@@ -1,6 +1,6 @@
 """The published pages: made from committed records alone, so that anyone can make them again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist import machine
@@ -31,11 +31,11 @@ def pages(root: Path) -> dict[Path, str]:
     }
 
 
-def stale(root: Path) -> list[Path]:
-    """Return the published files that differ from what their records make."""
+def stale(wanted: Mapping[Path, str]) -> list[Path]:
+    """Return the published files that differ from what they should be, as from `pages`."""
     return [
         path
-        for path, text in pages(root).items()
+        for path, text in wanted.items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
 
