@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import Engine, Replay, cell_of
+from engine import CELLS, Engine, Replay, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist import plan
 from fmnist.cli import announcement
 from fmnist.grid import Cell
+from fmnist.options import OPTIONS
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.choose import sessions_of
@@ -32,7 +33,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not config.getoption("benchmark_only") or config.option.collectonly:
         return
     try:
-        planned = plan.make({o.name: config.getoption(o.flag) for o in plan.OPTIONS})
+        planned = plan.make({o.name: config.getoption(o.flag) for o in OPTIONS})
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[ENGINE] = Engine(planned, config)
@@ -53,22 +54,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every benchmark its cells, in the plan's order; a module's MODELS narrows them."""
+    """Give every benchmark the cells of its fixture, in the plan's order."""
     if "cell" in metafunc.fixturenames:
         planned = metafunc.config.stash[ENGINE].plan
-        only = getattr(metafunc.module, "MODELS", None)
-        cells = [cell for cell in planned.cells if only is None or cell.model in only]
+        fixture = next(name for name in CELLS if name in metafunc.fixturenames)
+        cells = CELLS[fixture](planned)
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Set the clock and the group of each benchmark, and run a model's benchmarks together."""
+    """Set the clock and the group of each benchmark; noise first, then model by model."""
     engine = config.stash.get(ENGINE, None)
     if engine is None:
         return
     models = list(dict.fromkeys(cell.model for cell in engine.plan.cells))
     cells = {item: cell for item in items if (cell := cell_of(item)) is not None}
-    items[:] = sorted(cells, key=lambda item: models.index(cells[item].model))
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        return "noise" not in item.fixturenames, models.index(cells[item].model)  # type: ignore[attr-defined]  # functions have them
+
+    items[:] = sorted(cells, key=place)
     for item, cell in cells.items():
         name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
         item.add_marker(pytest.mark.benchmark(timer=engine.clock, group=f"{name}: {cell.model}"))
@@ -88,34 +93,53 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def trained(cell: Cell, engine: Engine) -> Record:
-    """The cell's training record."""
-    return engine.trained(cell)
+def trained(cell: Cell, engine: Engine) -> list[Record]:
+    """The cell's training records, one for each process."""
+    return engine.records_for("trained", cell)
 
 
 @pytest.fixture
 def started(cell: Cell, engine: Engine) -> list[Record]:
     """The records of the cell's starts in fresh processes."""
-    return engine.started(cell)
+    return engine.records_for("started", cell)
 
 
 @pytest.fixture
-def beside_plain(cell: Cell, engine: Engine) -> Record:
+def beside_plain(cell: Cell, engine: Engine) -> list[Record]:
     """The record of the cell in turn with a plain Keras script."""
-    return engine.beside_plain(cell)
+    return engine.records_for("beside_plain", cell)
+
+
+@pytest.fixture
+def noise(cell: Cell, engine: Engine) -> list[Record]:
+    """The records of the session's noise cell run against itself."""
+    return engine.records_for("noise", cell)
+
+
+@pytest.fixture
+def broken_down(cell: Cell, engine: Engine) -> list[Record]:
+    """The record of the cell's epoch taken apart."""
+    return engine.records_for("broken_down", cell)
+
+
+@pytest.fixture
+def parity(cell: Cell, engine: Engine) -> list[Record]:
+    """The parity records of the cell's model, one for each seed."""
+    return engine.records_for("parity", cell)
 
 
 @pytest.fixture
 def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
-    """A function that hands measured seconds and their record to pytest-benchmark.
+    """A function that hands measured seconds and their records to pytest-benchmark.
 
-    The record is on the disk already; a failed one fails the test with its reason.
+    The records are on the disk already; a failed one fails the test with its reason.
     """
 
-    def play(seconds: Sequence[float], record: Record) -> None:
-        if record.failure is not None:
-            pytest.fail(f"{record.cell.id}: {record.failure}", pytrace=False)
-        benchmark.extra_info.update(extra_info(record))
+    def play(seconds: Sequence[float], records: Sequence[Record]) -> None:
+        for record in records:
+            if record.failure is not None:
+                pytest.fail(f"{record.cell.id}: {record.failure}", pytrace=False)
+        benchmark.extra_info.update(extra_info(records[0]))
         coming = iter(seconds)
         benchmark.pedantic(  # type: ignore[no-untyped-call]  # it publishes none
             lambda: engine.clock.advance(next(coming)),
@@ -128,7 +152,7 @@ def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
 
 def extra_info(record: Record) -> dict[str, Any]:
     """Return what pytest-benchmark's JSON carries beside the seconds: the record's terms."""
-    left_out = {"epoch_s", "plain_epoch_s", "predict_s", "latency_s", "machine"}
+    left_out = {"epoch_s", "beside_s", "processor_s", "predict_s", "latency_s", "machine"}
     return record.model_dump(mode="json", by_alias=True, exclude=left_out)
 
 

@@ -1,19 +1,36 @@
 """A session under pytest: trains a group of cells when the first of its tests asks for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
 from overhead import run_overhead
 from rich.console import Console
 
-from fmnist import launch, plan
+from fmnist import launch, plan, selfcheck
+from fmnist.budget import Budget
 from fmnist.grid import Cell
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
 
-Replay = Callable[[Sequence[float], Record], None]
-"""Hands measured seconds, and the record that they stand in, to pytest-benchmark."""
+Replay = Callable[[Sequence[float], Sequence[Record]], None]
+"""Hands measured seconds, and the records that they stand in, to pytest-benchmark."""
+
+PLAIN_MODELS = ("dense3",)
+"""What the plain script trains: an epoch of 60,000 images takes about a second, so that a cost of
+milliseconds shows."""
+
+CELLS: Mapping[str, Callable[[plan.Plan], Sequence[Cell]]] = {
+    "noise": lambda planned: [planned.noise_cell],
+    "beside_plain": lambda planned: [c for c in planned.cells if c.model in PLAIN_MODELS],
+    "broken_down": lambda planned: planned.breakdown_cells,
+    "parity": lambda planned: [
+        ours for group in planned.groups for ours, _ in selfcheck.backend_pairs(group)
+    ],
+    "trained": lambda planned: planned.cells,
+    "started": lambda planned: planned.cells,
+}
+"""By fixture, the cells that a benchmark with this fixture is run for."""
 
 
 class ReplayClock:
@@ -43,10 +60,9 @@ class Engine:
         self.clock = ReplayClock()
         self.records: list[Record] = []
         self._config = config
-        self._trained: dict[Cell, list[Record]] = {}
-        self._started: dict[Cell, list[Record]] = {}
-        self._beside_plain: dict[Cell, list[Record]] = {}
-        self._wanted: dict[str, set[Cell]] = {"trained": set(), "started": set()}
+        self._records: dict[tuple[str, Cell], list[Record]] = {}
+        self._wanted: dict[str, set[Cell]] = {name: set() for name in CELLS}
+        self._budget: Budget | None = None
         self._progress: SessionProgress | None = None
 
     def expect(self, items: Sequence[pytest.Item]) -> None:
@@ -56,39 +72,42 @@ class Engine:
             for name, cells in self._wanted.items():
                 if cell is not None and name in getattr(item, "fixturenames", ()):
                     cells.add(cell)
+        if self.plan.budget_s is not None:
+            groups = len({cell.model for cell in self._wanted["trained"]})
+            self._budget = Budget(self.plan.budget_s, self.plan.precision_target, groups)
 
-    def trained(self, cell: Cell) -> Record:
-        """Return the cell's training record; its group is run if it was not yet."""
-        if cell not in self._trained:
+    def records_for(self, fixture: str, cell: Cell) -> list[Record]:
+        """Return the cell's records of a kind in CELLS; what they need is run if it was not yet."""
+        if (fixture, cell) not in self._records:
+            self.plan.begin()
             with self._shown() as progress:
-                group = self._group(cell, "trained")
-                self._keep(self._trained, launch.run_group(self.plan, group, progress))
-        return self._trained[cell][0]
+                records = self._run(fixture, cell, progress)
+            self.records += records
+            for record in records:
+                self._records.setdefault((fixture, record.cell), []).append(record)
+        return self._records[fixture, cell]
 
-    def started(self, cell: Cell) -> list[Record]:
-        """Return the records of the cell's fresh starts; its group's are run if not yet."""
-        if cell not in self._started:
-            with self._shown() as progress:
-                group = self._group(cell, "started")
-                self._keep(self._started, launch.run_startups(self.plan, group, progress))
-        return self._started[cell]
-
-    def beside_plain(self, cell: Cell) -> Record:
-        """Return the record of the cell in turn with a plain Keras script."""
-        if cell not in self._beside_plain:
-            with self._shown() as progress:
-                self._keep(self._beside_plain, [run_overhead(self.plan, cell, progress)])
-        return self._beside_plain[cell][0]
+    def _run(self, fixture: str, cell: Cell, progress: SessionProgress) -> list[Record]:
+        """Run what a fixture's records come from: the cell, or all of its group that is wanted."""
+        group = self._group(cell, fixture)
+        if fixture == "trained":
+            share = self._budget.next_share() if self._budget else None
+            return launch.run_processes(self.plan, group, progress, share)
+        if fixture == "started":
+            return launch.run_startups(self.plan, group, progress)
+        if fixture == "parity":
+            whole = next(group for group in self.plan.groups if cell in group)
+            return selfcheck.run_parity(self.plan, whole, progress)
+        if fixture == "noise":
+            return selfcheck.run_noise(self.plan, progress)
+        if fixture == "broken_down":
+            return [selfcheck.run_breakdown(self.plan, cell, progress)]
+        return [run_overhead(self.plan, cell, progress)]
 
     def _group(self, cell: Cell, wanted: str) -> Sequence[Cell]:
         """Return the cells of the cell's group that were asked for."""
         group = next(group for group in self.plan.groups if cell in group)
         return [other for other in group if other in self._wanted[wanted]]
-
-    def _keep(self, where: dict[Cell, list[Record]], records: Sequence[Record]) -> None:
-        self.records += records
-        for record in records:
-            where.setdefault(record.cell, []).append(record)
 
     @contextmanager
     def _shown(self) -> Iterator[SessionProgress]:
@@ -96,7 +115,8 @@ class Engine:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
             if self._progress is None:
-                self._progress = SessionProgress(len(self._wanted["trained"]), Console())
+                cells = len(self._wanted["trained"]) * self.plan.processes
+                self._progress = SessionProgress(cells, Console())
             with self._progress:
                 yield self._progress
 

@@ -13,8 +13,9 @@ from typing import Self
 import numpy as np
 
 from fmnist import data, grid
+from fmnist.channel import Order
 from fmnist.grid import Cell
-from fmnist.launch import WORKER, CellRun, Observer, in_turn
+from fmnist.launch import CellRun, Observer, in_turn
 from fmnist.plan import SMALLEST_SAMPLE, Plan
 from fmnist.record import Record
 
@@ -31,7 +32,7 @@ class PlainScript:
     def __init__(self, plan: Plan, cell: Cell, images: Path, epochs: int) -> None:
         self.seconds: list[float] = []
         self._limit_s = plan.time_limit_s
-        log = plan.log_path(cell, "overhead").with_suffix(".plain.log")
+        log = plan.log_path(cell, "overhead", "plain")
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, str(SCRIPT), str(images), str(cell.batch_size), str(epochs)],
@@ -81,32 +82,35 @@ class PlainScript:
 
 def run_overhead(plan: Plan, cell: Cell, observer: Observer) -> Record:
     """Return the record of the cell with the plain script's epochs beside its own, on the disk."""
-    run = CellRun(plan, cell, "overhead", observer)
+    measured = plan.measured([cell], "overhead", 0)
+    if measured is not None:
+        return measured[0]
+    job = plan.job(cell, "overhead")
+    run = CellRun(plan, cell, job, observer)
     plain: PlainScript | None = None
     try:
         with ExitStack() as resources:
-            run.start(resources, WORKER)
+            run.start(resources, None, job.epochs + 1)
             folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
-            epochs = run.steps().count("epoch")
-            plain = PlainScript(plan, cell, _images(plan, folder), epochs)
+            plain = PlainScript(plan, cell, _images(plan, folder), job.epochs)
             resources.enter_context(plain)
-            _take_turns(run, plain, epochs)
+            _take_turns(run, plain, job.epochs)
     except PlainScriptError as error:
         run.fail(str(error))
     finally:
-        record = run.keep(plain_epoch_s=plain.seconds[1:] if plain is not None else ())
+        record = run.keep(beside_s={"plain": tuple(plain.seconds[1:] if plain else ())})
     return record
 
 
 def _take_turns(run: CellRun, plain: PlainScript, epochs: int) -> None:
     """Train both, an epoch each in turn, for as long as the cell goes on."""
     plain.wait_until_ready()
-    sides = (lambda: run.take("epoch"), plain.take)
+    sides = (lambda: run.take(Order(command="epoch")), plain.take)
     for number in range(epochs):
         for take in in_turn(sides, number):
             if run.failure is None:
                 take()
-    run.take("stop")
+    run.take(Order(command="stop"))
 
 
 def _images(plan: Plan, folder: Path) -> Path:

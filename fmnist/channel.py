@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fmnist.record import Count, EpochResult, Parameters, PeakMemory, Seconds, Task
+from fmnist.record import Count, EpochResult, Parameters, PeakMemory, Seconds, Sha256, Task
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 
-Command = Literal["epoch", "predict", "latency", "stop"]
+Command = Literal["epoch", "predict", "latency", "recognise", "variant", "trace", "stop"]
 
 
 class ChannelError(RuntimeError):
@@ -40,6 +40,7 @@ class Job(Said):
     device: str
     batch_size: int
     precision: str
+    xla: str
     data_kind: Literal["fashion-mnist", "stand-in"]
     data_folder: str | None
     data_found_by: str
@@ -50,6 +51,10 @@ class Job(Said):
     seed: int
     epochs: int
     latency_calls: int
+    steps: int
+    """Of an epoch that is run in variants, or of a trace."""
+    trace_path: str | None
+    """Where task `parity` leaves its arrays."""
     cpus: tuple[int, ...] | None
 
 
@@ -58,6 +63,8 @@ class Order(Said):
 
     kind: Literal["order"] = "order"
     command: Command
+    variant: str = ""
+    """Which one, for the command of that name: a key of `fmnist.variants.VARIANTS`."""
 
 
 class Ready(Said):
@@ -82,6 +89,7 @@ class EpochDone(Said):
 
     kind: Literal["epoch"] = "epoch"
     epoch_s: Seconds
+    processor_s: float
     evaluate_s: Seconds | None
     result: EpochResult | None
 
@@ -93,6 +101,20 @@ class Timed(Said):
     seconds: tuple[Seconds, ...]
 
 
+class Recognised(Said):
+    """The worker: which test images it recognises, as `record.packed` writes it."""
+
+    kind: Literal["recognised"] = "recognised"
+    correct: str
+
+
+class Traced(Said):
+    """The worker: the arrays are in the job's `trace_path`."""
+
+    kind: Literal["traced"] = "traced"
+    weights_sha256: Sha256
+
+
 class Stopped(Said):
     """The worker: its last word."""
 
@@ -100,7 +122,7 @@ class Stopped(Said):
     peak_memory_bytes: PeakMemory
 
 
-Answer = Ready | EpochDone | Timed | Stopped
+Answer = Ready | EpochDone | Timed | Recognised | Traced | Stopped
 Message = Annotated[Answer | Order, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
 

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist import data, grid, launch, machine, plan
+from fmnist import data, grid, launch, machine, places, plan
 from fmnist.grid import Cell
+from fmnist.options import OPTIONS, PlanError
 from fmnist.record import Record, Task
 
 PROBE_MODEL = "softmax_regression"
@@ -28,7 +29,7 @@ class Silent:
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Keep still."""
 
-    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
         """Keep still."""
 
     def ended(self, record: Record) -> None:
@@ -44,11 +45,11 @@ def examine(resources: ExitStack) -> Iterator[Finding]:
         source = data.locate()
         data.load(source)
         yield Finding(f"data set: {source.kind} ({source.found_by})")
-    except (plan.PlanError, data.DataError) as error:
+    except (PlanError, data.DataError) as error:
         yield Finding(f"broken: {error}", broken=True)
     folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
     for backend, facts in grid.BACKENDS.items():
-        if not plan.installed(backend):
+        if not places.installed(backend):
             yield Finding(f"{backend}: not installed: {facts.install['cpu']}")
             continue
         yield from (_try(backend, device, folder) for device in _devices())
@@ -64,7 +65,7 @@ def _devices() -> tuple[str, ...]:
 
 def _try(backend: str, device: str, folder: Path) -> Finding:
     """Train one batch of drawn images there, in a worker as any other."""
-    options = {option.name: option.default for option in plan.OPTIONS} | {
+    options = {option.name: option.default for option in OPTIONS} | {
         "preset": "smoke",
         "backends": backend,
         "devices": device,
@@ -75,7 +76,7 @@ def _try(backend: str, device: str, folder: Path) -> Finding:
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     try:
         planned = plan.make(options, environ)
-    except plan.PlanError as error:
+    except PlanError as error:
         return Finding(f"{backend} on {device}: cannot be used: {error}")
     record = launch.run_group(planned, planned.cells, Silent(), "startup")[0]
     if record.failure is not None:

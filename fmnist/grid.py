@@ -33,6 +33,11 @@ TRUNCATING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 SMALLEST_LISTED_BATCH = 20
 
+AUDIT_STEPS = 10
+NOISE_STEPS = 100
+BREAKDOWN_STEPS = 20
+"""Steps of an epoch that is run in variants; a per cent of NOISE_STEPS is a whole step."""
+
 
 class UnknownNameError(ValueError):
     """A name that the grid does not have; the message lists those that it has."""
@@ -48,6 +53,8 @@ class Backend:
     package: str
     install: Mapping[str, str]
     environment: Mapping[str, Mapping[str, str]]
+    deterministic: Mapping[str, str]
+    """What makes the same work give the same numbers; it costs time, so never in a timing."""
     gpu_peak_bytes: Callable[[], int]
     """The allocator's own peak on the first GPU; called in a worker of this backend only."""
 
@@ -77,6 +84,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 # The workers of a group share the device: none may take all of its memory.
                 "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
             },
+            deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
         ),
         "jax": Backend(
@@ -89,6 +97,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "cpu": {"JAX_PLATFORMS": "cpu"},
                 "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
             },
+            deterministic={"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
             gpu_peak_bytes=_jax_gpu_peak_bytes,
         ),
     }
@@ -97,6 +106,26 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
 DEVICES = ("cpu", "gpu")
 MODES = ("stock",)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+XLA: Mapping[str, str | bool] = MappingProxyType({"auto": "auto", "on": True, "off": False})
+"""What Keras is given as `jit_compile`: its own choice, or the same on every backend."""
+
+SPIKES: Mapping[str, int] = MappingProxyType(
+    {"spike_1": 1, "spike_2": 2, "spike_3": 3, "spike_5": 5}
+)
+"""Variants of an epoch that are longer by a known part: by how many per cent of its steps."""
+
+REFERENCE = "reference"
+"""The variant that is no epoch: a product of two matrices, to set machines side by side."""
+
+NOISE_VARIANTS = ("twin", *SPIKES)
+"""What the second process of a noise pair runs, in turn with the `epoch` of the first."""
+
+AUDIT_VARIANTS = ("fenced", "unfenced", "steps")
+"""One epoch, timed in three ways that must agree."""
+
+BREAKDOWN_VARIANTS = ("no_work", "no_input", "no_metrics", "half", "hooked", "fence")
+"""What is run in turn with a whole `epoch`, to find out where its time goes."""
+
 KERAS_CONFIGURATION = MappingProxyType({"floatx": "float32", "image_data_format": "channels_last"})
 """What every cell runs by, whatever the user's keras.json says."""
 
@@ -117,6 +146,15 @@ class Preset:
     startup_processes: int
     overhead_images: int
     overhead_rounds: int
+    audit_rounds: int
+    noise_pairs: int
+    """Pairs of processes of one cell that are run against each other."""
+    noise_rounds: int
+    parity_seeds: int
+    parity_images: int
+    parity_steps: int
+    breakdown_models: tuple[str, ...] | None
+    breakdown_rounds: int
     time_limit_s: float
     accuracy_floor: float
     """What was learned worse than this is broken, not slow: a guess has 0.1."""
@@ -137,6 +175,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             startup_processes=1,
             overhead_images=500,
             overhead_rounds=2,
+            audit_rounds=1,
+            noise_pairs=2,
+            noise_rounds=2,
+            parity_seeds=1,
+            parity_images=2_000,
+            parity_steps=20,
+            breakdown_models=("dense3",),
+            breakdown_rounds=2,
             time_limit_s=180,
             accuracy_floor=0.0,
         ),
@@ -153,6 +199,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             startup_processes=1,
             overhead_images=20_000,
             overhead_rounds=8,
+            audit_rounds=2,
+            noise_pairs=3,
+            noise_rounds=8,
+            parity_seeds=1,
+            parity_images=2_000,
+            parity_steps=20,
+            breakdown_models=("dense3",),
+            breakdown_rounds=6,
             time_limit_s=600,
             accuracy_floor=0.2,
         ),
@@ -169,6 +223,14 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             startup_processes=3,
             overhead_images=60_000,
             overhead_rounds=40,
+            audit_rounds=3,
+            noise_pairs=5,
+            noise_rounds=10,
+            parity_seeds=10,
+            parity_images=5_000,
+            parity_steps=150,
+            breakdown_models=None,
+            breakdown_rounds=10,
             time_limit_s=4 * 3_600,
             accuracy_floor=0.5,
         ),
@@ -178,7 +240,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """The unit that is run. Raises UnknownNameError or ValueError if it makes no sense."""
+    """The unit that is run. Raises UnknownNameError or ValueError if it makes no sense.
+
+    `environment` is the name that --env gave to the packages its worker runs with; empty: ours.
+    """
 
     model: str
     backend: str
@@ -186,21 +251,28 @@ class Cell:
     mode: str = "stock"
     batch_size: int = 100
     precision: str = "float32"
+    xla: str = "auto"
+    environment: str = ""
 
     def __post_init__(self) -> None:
         known("backend", [self.backend], BACKENDS)
         known("device", [self.device], DEVICES)
         known("mode", [self.mode], MODES)
         known("precision", [self.precision], PRECISIONS)
+        known("xla", [self.xla], XLA)
         if self.batch_size < 1:
             raise ValueError(f"batch size must be at least 1, got {self.batch_size}")
 
     @property
     def id(self) -> str:
         """The cell as one word, as in pytest's `-k` and in file names."""
+        unusual = [
+            f"-xla_{self.xla}" if self.xla != "auto" else "",
+            f"-{self.environment}" if self.environment else "",
+        ]
         return (
             f"{self.model}-{self.backend}-{self.device}-{self.mode}"
-            f"-b{self.batch_size}-{self.precision}"
+            f"-b{self.batch_size}-{self.precision}{''.join(unusual)}"
         )
 
 
@@ -213,12 +285,16 @@ def known(axis: str, names: Iterable[str], choices: Iterable[str]) -> tuple[str,
     return names
 
 
-def env_for(cell: Cell, environ: Mapping[str, str]) -> dict[str, str]:
+def env_for(
+    cell: Cell, environ: Mapping[str, str], *, deterministic: bool = False
+) -> dict[str, str]:
     """Return the child's environment: the parent's, overruled by the cell's own terms."""
+    backend = BACKENDS[cell.backend]
     kept = {name: value for name, value in environ.items() if name not in TRUNCATING}
     return {
         **kept,
-        **BACKENDS[cell.backend].environment[cell.device],
+        **backend.environment[cell.device],
+        **(backend.deterministic if deterministic else {}),
         "KERAS_BACKEND": cell.backend,
     }
 

@@ -4,18 +4,20 @@ A worker computes only while the parent waits for its answer, so at any moment o
 A worker that dies, hangs or talks nonsense costs its own cell, and the record says why.
 """
 
+import dataclasses
 import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self, TypeVar
 
-from fmnist import grid, models
+from fmnist import audit, grid, models
+from fmnist.budget import Share
 from fmnist.channel import (
     Answer,
     Channel,
@@ -26,21 +28,25 @@ from fmnist.channel import (
     NotAMessageError,
     Order,
     Ready,
+    Recognised,
     Stopped,
     Timed,
+    Traced,
 )
-from fmnist.grid import Cell
+from fmnist.grid import AUDIT_VARIANTS, Cell
 from fmnist.measure import Allowance, utc_now
 from fmnist.plan import Plan
 from fmnist.record import Recipe, Record, Task, append, throughput
 
-WORKER = (sys.executable, "-m", "fmnist.worker")
+Program = Sequence[str] | None
+"""What is started as a worker; None: what the plan says for the cell."""
+
 EXIT_WAIT_S = 10
 LOG_TAIL_BYTES = 2_048
 LOG_TAIL_LINES = 5
 
 Turn = TypeVar("Turn")
-Expected = TypeVar("Expected", Ready, EpochDone, Timed, Stopped)
+Expected = TypeVar("Expected", Ready, EpochDone, Timed, Recognised, Traced, Stopped)
 
 
 class WorkerFailureError(RuntimeError):
@@ -53,7 +59,7 @@ class Observer(Protocol):
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """A cell's worker was started; it will take so many steps."""
 
-    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
         """A cell took one step."""
 
     def ended(self, record: Record) -> None:
@@ -68,7 +74,7 @@ class Child:
         environ: Mapping[str, str],
         log_path: Path,
         limit_s: float,
-        program: Sequence[str] = WORKER,
+        program: Sequence[str],
     ) -> None:
         self.log_path = log_path
         self._allowance = Allowance(limit_s)
@@ -163,62 +169,72 @@ def _start(
 
 
 class CellRun:
-    """One cell of a group while it runs: its worker, and what was measured so far."""
+    """One process of a cell while it runs: its worker, and what was measured so far.
 
-    def __init__(self, plan: Plan, cell: Cell, task: Task, observer: Observer) -> None:
+    Args:
+        job: what the worker is told.
+        process: which of the cell's processes this is, from 0.
+        role: tells processes of one cell and task apart that run together.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cell: Cell,
+        job: Job,
+        observer: Observer,
+        *,
+        process: int = 0,
+        role: str = "worker",
+    ) -> None:
         self.cell = cell
         self.failure: str | None = None
+        self.ready: Ready | None = None
+        self.traced: Traced | None = None
         self._plan = plan
-        self._task = task
+        self._job = job
+        self._task = job.task
         self._observer = observer
-        self._job = plan.job(cell, task)
+        self._process = process
+        self._log_path = plan.log_path(cell, job.task, f"{role}{process}")
         self._child: Child | None = None
         self._started_at = utc_now()
         self._epochs: list[EpochDone] = []
+        self._variants: dict[str, list[EpochDone]] = {}
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
-        self._ready: Ready | None = None
+        self._correct: str | None = None
         self._stopped: Stopped | None = None
         self._kept: Record | None = None
 
-    def start(self, resources: ExitStack, program: Sequence[str]) -> None:
-        """Start the worker and wait until it is ready."""
-        self._observer.started(self.cell, self._task, len(self.steps()))
+    def start(self, resources: ExitStack, program: Program, steps: int) -> None:
+        """Start the worker, which will take so many steps, and wait until it is ready."""
+        self._observer.started(self.cell, self._task, steps)
         self._started_at = utc_now()
         try:
             self._child = resources.enter_context(
                 Child(
-                    grid.env_for(self.cell, os.environ),
-                    self._plan.log_path(self.cell, self._task),
+                    grid.env_for(self.cell, os.environ, deterministic=self._task == "parity"),
+                    self._log_path,
                     self._plan.time_limit_s,
-                    program,
+                    program or self._plan.program(self.cell),
                 )
             )
             self._child.tell(self._job)
-            self._ready = self._expect(Ready)
+            self.ready = self._expect(Ready)
         except (WorkerFailureError, OSError) as error:
             self.fail(f"before its first epoch: {error}")
 
-    def steps(self) -> list[Command]:
-        """Return the orders that this cell's worker is given, in turn with the others'."""
-        steps: list[Command] = ["epoch"] * self._job.epochs
-        if self._task == "train":
-            steps += ["predict"] * (1 + self._plan.preset.predict_rounds)
-            steps += ["latency", "stop"]
-        else:
-            steps += ["stop"]
-        return steps
-
-    def take(self, command: Command) -> None:
+    def take(self, order: Order) -> None:
         """Have the worker take one step; after a failure, none."""
         if self.failure is not None or self._child is None:
             return
         try:
-            self._child.tell(Order(command=command))
-            seconds = self._carry_out(command)
+            self._child.tell(order)
+            seconds = self._carry_out(order)
         except WorkerFailureError as error:
-            self.fail(f"{self._place(command)}: {error}")
+            self.fail(f"{self._place(order)}: {error}")
         else:
-            self._observer.stepped(self.cell, command, seconds)
+            self._observer.stepped(self.cell, self._task, order.variant or order.command, seconds)
 
     def fail(self, reason: str) -> None:
         """Note why the cell goes no further, and end its worker: it must not disturb the others."""
@@ -231,16 +247,28 @@ class CellRun:
         """Whether nothing more will be measured."""
         return self.failure is not None or self._stopped is not None
 
-    def _carry_out(self, command: Command) -> float:
+    def seconds_of(self, variant: str) -> tuple[float, ...]:
+        """Return the seconds of a variant's rounds, without the first one, which compiles."""
+        return tuple(done.epoch_s for done in self._variants.get(variant, ())[1:])
+
+    def _carry_out(self, order: Order) -> float:
         """Take the answer to an order, keep it, and return its seconds."""
-        if command == "epoch":
-            self._epochs.append(self._expect(EpochDone))
-            return self._epochs[-1].epoch_s
-        if command == "stop":
+        if order.command in ("epoch", "variant"):
+            done = self._expect(EpochDone)
+            variants = self._variants.setdefault(order.variant, [])
+            (self._epochs if order.variant in ("", "epoch") else variants).append(done)
+            return done.epoch_s
+        if order.command == "recognise":
+            self._correct = self._expect(Recognised).correct
+            return 0.0
+        if order.command == "trace":
+            self.traced = self._expect(Traced)
+            return 0.0
+        if order.command == "stop":
             self._stopped = self._expect(Stopped)
             return 0.0
         seconds = self._expect(Timed).seconds
-        self._timed[command] += seconds
+        self._timed[order.command] += seconds
         return sum(seconds)
 
     def _expect(self, kind: type[Expected]) -> Expected:
@@ -252,69 +280,62 @@ class CellRun:
             raise WorkerFailureError(f"expected {kind.__name__}, the worker said {answer}")
         return answer
 
-    def _place(self, command: Command) -> str:
-        return f"in epoch {len(self._epochs) + 1}" if command == "epoch" else f"in step {command}"
+    def _place(self, order: Order) -> str:
+        if order.command == "epoch":
+            return f"in epoch {len(self._epochs) + 1}"
+        return f"in step {order.variant or order.command}"
 
-    def keep(self, plain_epoch_s: Sequence[float] = ()) -> Record:
+    def keep(self, **fields: Any) -> Record:  # noqa: ANN401  # fields of a record
         """Write the cell's record to disk, once, and return it.
 
-        Before the cell is over, the record says that it was interrupted. Task `overhead` gives the
-        seconds of the plain script's epochs, pairs of this cell's own.
+        Before the cell is over, the record says that it was interrupted. `fields` are what this
+        worker cannot know, such as what was measured beside it.
         """
         if self._kept is None:
             if not self.is_over:
                 self.fail("interrupted")
-            self._kept = self._record(plain_epoch_s)
+            self._kept = self._record(fields)
             append(self._kept, self._plan.records_path)
             self._observer.ended(self._kept)
         return self._kept
 
-    def _record(self, plain_epoch_s: Sequence[float]) -> Record:
+    def _record(self, fields: Mapping[str, Any]) -> Record:
         """Return the cell's record: complete, or with the failure and what was measured."""
-        card = models.card(self.cell.model)
         measured = self._measured()
+        terms = terms_of(self._plan, self.cell, self._task, self._started_at)
+        disagreement = audit.disagreement(measured["audit_s"], self._job.steps)
         return Record.model_validate(
             {
-                "session": self._plan.session,
-                "started_at": self._started_at,
-                "task": self._task,
-                "model": self.cell.model,
-                "family": card.family,
-                "backend": self.cell.backend,
-                "device": self.cell.device,
-                "mode": self.cell.mode,
-                "preset": self._plan.preset_name,
-                "dataset": self._plan.source.kind,
-                "batch_size": self.cell.batch_size,
-                "precision": self.cell.precision,
-                "recipe": Recipe(
-                    **card.recipe.model_dump(exclude={"batch_size", "validation_share"})
-                ),
-                "seed": self._plan.seed,
-                "machine": dict(self._plan.machine),
-                "commit": self._plan.commit,
-                "failure": self.failure,
-                "plain_epoch_s": tuple(plain_epoch_s),
+                **terms,
+                "process": self._process,
                 **measured,
+                **fields,
+                "failure": self.failure or disagreement,
             }
         )
 
     def _measured(self) -> dict[str, Any]:
         """Return the fields that the worker's answers fill."""
         results = tuple(e.result for e in self._epochs if e.result is not None)
-        epoch_s = tuple(e.epoch_s for e in self._epochs[1:])
+        steady = self._epochs[1:]
+        epoch_s = tuple(e.epoch_s for e in steady)
         fields: dict[str, Any] = {
             "train_images": self._job.train_images - self._job.validation_images,
             "validation_images": self._job.validation_images,
             "test_images": self._job.test_images,
             "epoch_s": epoch_s,
+            "processor_s": tuple(e.processor_s for e in steady),
+            "audit_s": {n: s for n in AUDIT_VARIANTS if (s := self.seconds_of(n))},
             "history": results,
             # The first prediction compiles and is left out.
             "predict_s": self._timed["predict"][1:],
             "latency_s": self._timed["latency"],
+            "correct": self._correct,
         }
-        if self._ready is not None:
-            fields |= self._ready.model_dump(exclude={"kind"})
+        if self.ready is not None:
+            fields |= self.ready.model_dump(exclude={"kind"})
+        if self._task in ("noise", "breakdown"):  # the worker holds images for the longest spike
+            fields["train_images"] = self._job.steps * self._job.batch_size
         fields["images_per_s"] = throughput(fields["train_images"], epoch_s)
         if self._epochs:
             fields["first_epoch_s"] = self._epochs[0].epoch_s
@@ -324,6 +345,39 @@ class CellRun:
         if self._stopped is not None:
             fields["peak_memory_bytes"] = self._stopped.peak_memory_bytes
         return fields
+
+
+def terms_of(plan: Plan, cell: Cell, task: Task, started_at: datetime) -> dict[str, Any]:
+    """Return the fields of a record that were decided before anything was measured."""
+    card = models.card(cell.model)
+    return {
+        "session": plan.session,
+        "started_at": started_at,
+        "task": task,
+        **dataclasses.asdict(cell),
+        "family": card.family,
+        "preset": plan.preset_name,
+        "dataset": plan.source.kind,
+        "recipe": Recipe(**card.recipe.model_dump(exclude={"batch_size", "validation_share"})),
+        "seed": plan.seed,
+        "machine": dict(plan.machine),
+        "commit": plan.commit,
+    }
+
+
+def orders(plan: Plan, cell: Cell, task: Task) -> list[Order]:
+    """Return what a cell's worker is told to do, in turn with the others of its group."""
+    commands: list[Command] = ["epoch"] * plan.job(cell, task).epochs
+    variants: list[str] = []
+    if task == "train":
+        predictions: list[Command] = ["predict"] * (1 + plan.preset.predict_rounds)
+        commands += ["recognise", *predictions, "latency"]
+        variants = list(AUDIT_VARIANTS) * (1 + plan.preset.audit_rounds)
+    return [
+        *(Order(command=command) for command in commands),
+        *(Order(command="variant", variant=name) for name in variants),
+        Order(command="stop"),
+    ]
 
 
 def in_turn(runs: Sequence[Turn], round_number: int) -> Iterable[Turn]:
@@ -336,42 +390,63 @@ def run_group(
     cells: Sequence[Cell],
     observer: Observer,
     task: Task = "train",
-    program: Sequence[str] = WORKER,
+    program: Program = None,
+    process: int = 0,
 ) -> list[Record]:
-    """Run cells side by side, step by step in turn; return their records, already on the disk.
+    """Run cells side by side, a process each, step by step in turn; return their records.
 
-    A record is written as soon as its cell is over; whatever ends the group early (a Ctrl-C, say),
-    the records of what was measured until then are written before it is raised again.
+    What an earlier run of a resumed session has measured is returned as it is.
+
+    A record is on the disk as soon as its cell is over; whatever ends the group early (a Ctrl-C,
+    say), the records of what was measured until then are written before it is raised again.
     """
-    runs = [CellRun(plan, cell, task, observer) for cell in cells]
+    measured = plan.measured(cells, task, process)
+    if measured is not None:
+        return measured
+    runs = [CellRun(plan, c, plan.job(c, task), observer, process=process) for c in cells]
+    steps = orders(plan, cells[0], task)
     with ExitStack() as records:
         for run in reversed(runs):
             records.callback(run.keep)
         with ExitStack() as resources:
             for run in runs:
-                run.start(resources, program)
-            for number, command in enumerate(runs[0].steps()):
+                run.start(resources, program, len(steps))
+            for number, order in enumerate(steps):
                 for run in in_turn(runs, number):
-                    run.take(command)
+                    run.take(order)
                     if run.is_over:
                         run.keep()
     return [run.keep() for run in runs]
 
 
+def run_processes(
+    plan: Plan,
+    cells: Sequence[Cell],
+    observer: Observer,
+    share: Share | None = None,
+    program: Program = None,
+) -> list[Record]:
+    """Run a group in one fresh process of each cell after the other; return all records.
+
+    As many as the plan says, or as the group's share of the budget allows. The order of the cells
+    turns round with every process.
+    """
+    records: list[Record] = []
+    process = 0
+    while process < plan.processes or (share is not None and share.allows_another(records)):
+        turned = list(in_turn(cells, process))
+        records += run_group(plan, turned, observer, program=program, process=process)
+        process += 1
+    return records
+
+
 def run_startups(
-    plan: Plan, cells: Sequence[Cell], observer: Observer, program: Sequence[str] = WORKER
+    plan: Plan, cells: Sequence[Cell], observer: Observer, program: Program = None
 ) -> list[Record]:
     """Start each cell in fresh processes, one at a time and in turn; return their records."""
-    order: list[Cell] = []
-    for number in range(plan.preset.startup_processes):
-        order += cells if number % 2 == 0 else reversed(cells)
-    return [r for cell in order for r in run_group(plan, [cell], observer, "startup", program)]
-
-
-def run_session(
-    plan: Plan, observer: Observer, program: Sequence[str] = WORKER
-) -> Iterator[Record]:
-    """Run every group of the plan; yield each record once it is on the disk."""
-    for group in plan.groups:
-        yield from run_group(plan, group, observer, program=program)
-        yield from run_startups(plan, group, observer, program)
+    return [
+        record
+        for process in range(plan.preset.startup_processes)
+        for cell in in_turn(cells, process)
+        for record in run_group(plan, [cell], observer, "startup", program, process)
+    ]

@@ -20,16 +20,28 @@ class Stopwatch:
 
     The fence returns once the device has finished all work handed to it, and the clock is read
     after it: work still in flight is inside the time.
+
+    Attributes:
+        processor_s: processor time of all threads of this process, in what was timed last.
     """
 
-    def __init__(self, clock: Clock = time.perf_counter, fence: Fence = no_fence) -> None:
+    def __init__(
+        self,
+        clock: Clock = time.perf_counter,
+        fence: Fence = no_fence,
+        processor_clock: Clock = time.process_time,
+    ) -> None:
+        self.processor_s = 0.0
         self._clock = clock
         self._fence = fence
+        self._processor_clock = processor_clock
+        self._processor_started = 0.0
         self._started: float | None = None
 
     def start(self) -> None:
-        """Wait for earlier work, then read the clock."""
+        """Wait for earlier work, then read the clocks."""
         self._fence()
+        self._processor_started = self._processor_clock()
         self._started = self._clock()
 
     def stop(self) -> float:
@@ -38,6 +50,7 @@ class Stopwatch:
             raise RuntimeError("the stopwatch was stopped before it was started")
         self._fence()
         seconds = self._clock() - self._started
+        self.processor_s = self._processor_clock() - self._processor_started
         self._started = None
         return seconds
 

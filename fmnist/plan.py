@@ -1,82 +1,25 @@
 """What a session will run: the options as data, checked whole before anything starts."""
 
-import importlib.util
 import json
 import math
 import os
 import random
 import secrets
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fmnist import data, grid, machine, models, standin
+from fmnist import data, environments, grid, machine, models, places, resume, standin
 from fmnist.channel import Job
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
-from fmnist.record import Task
+from fmnist.options import OPTIONS, PlanError, budget_s, count, names, share, time_limit_s
+from fmnist.record import Record, Task
 
-PROBE_TIMEOUT_S = 300
 SMALLEST_SAMPLE = len(data.CLASS_NAMES)
 SEEDS = 2**32
-
-
-class PlanError(ValueError):
-    """What was asked for cannot be run; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a session, the same under pytest and on the command line."""
-
-    name: str
-    help: str
-    default: Any = None
-    type: type = str
-    metavar: str | None = None
-
-    @property
-    def flag(self) -> str:
-        """The option as typed."""
-        return "--" + self.name.replace("_", "-")
-
-
-OPTIONS = (
-    Option(
-        "preset",
-        "how much is run; " + "; ".join(f"{k}: {v.summary}" for k, v in grid.PRESETS.items()),
-        default="quick",
-        metavar="|".join(grid.PRESETS),
-    ),
-    Option("backends", "comma-separated; default: all that are installed", metavar="A,B"),
-    Option("devices", "comma-separated; default: cpu, and gpu where there is one", metavar="A,B"),
-    Option("modes", "comma-separated", default="stock", metavar="A,B"),
-    Option("models", "comma-separated; default: the preset's (see `fmnist models`)", metavar="A,B"),
-    Option("batch_size", "images per step; must divide the sets", type=int, metavar="N"),
-    Option("precision", ", ".join(grid.PRECISIONS), default="float32", metavar="NAME"),
-    Option("rounds", "steady epochs after the first one", type=int, metavar="N"),
-    Option(
-        "data_dir",
-        "folder of the four IDX files, or the word stand-in; default: search "
-        "(pytest wants it with =)",
-        metavar="DIR",
-    ),
-    Option(
-        "results",
-        "folder for records and logs (pytest wants it with =)",
-        default="results",
-        metavar="DIR",
-    ),
-    Option("seed", "of weights, batches and samples", default=0, type=int, metavar="N"),
-    Option(
-        "order_seed", "of the order of cells; default: drawn, and printed", type=int, metavar="N"
-    ),
-    Option("time_limit", "seconds of work allowed to one cell", type=float, metavar="S"),
-)
 
 
 @dataclass(frozen=True)
@@ -90,6 +33,12 @@ class Plan:
     """Cells of one model, to be interleaved; groups and cells in the order in which they run."""
     epochs: Mapping[str, int]
     """Epochs by model, the first one included."""
+    processes: int
+    budget_s: float | None
+    precision_target: float
+    """Half an interval's width, relative: 0.02 is 2 %."""
+    noise_pairs: int
+    parity_seeds: int
     source: data.Source
     seed: int
     order_seed: int
@@ -99,6 +48,12 @@ class Plan:
     machine: Mapping[str, Any]
     commit: str | None
     notices: tuple[str, ...]
+    interpreters: Mapping[tuple[str, str], str]
+    """The Python of a worker, by backend and environment."""
+    options: Mapping[str, Any]
+    """As given, for a session that is resumed."""
+    done: Mapping[tuple[Task, Cell, int], Record]
+    """What an interrupted session has measured: by task, cell and process."""
 
     @property
     def preset(self) -> grid.Preset:
@@ -115,21 +70,52 @@ class Plan:
         """All cells in the order in which their groups run."""
         return tuple(cell for group in self.groups for cell in group)
 
-    def log_path(self, cell: Cell, task: Task) -> Path:
-        """Return where the cell's stdout and stderr are kept."""
-        return self.results / "logs" / self.session / f"{task}-{cell.id}.log"
+    @property
+    def noise_cell(self) -> Cell:
+        """The cell that is run against itself: the cheapest one, so that it can be run often."""
+        usual = [cell for cell in self.cells if cell.xla == "auto"] or self.cells
+        backends = list(grid.BACKENDS)
+        return min(
+            usual,
+            key=lambda c: (models.card(c.model).parameters, backends.index(c.backend), c.device),
+        )
+
+    @property
+    def breakdown_cells(self) -> tuple[Cell, ...]:
+        """The cells whose epoch is taken apart."""
+        wanted = self.preset.breakdown_models
+        return tuple(cell for cell in self.cells if wanted is None or cell.model in wanted)
+
+    def program(self, cell: Cell) -> tuple[str, ...]:
+        """Return the program of the cell's worker."""
+        return (self.interpreters[cell.backend, cell.environment], "-m", "fmnist.worker")
+
+    @property
+    def options_path(self) -> Path:
+        """The file that keeps the session's options for `--resume`."""
+        return resume.options_path(self.results, self.session)
+
+    def begin(self) -> None:
+        """Keep the options on the disk, so that the session can be resumed."""
+        self.options_path.parent.mkdir(parents=True, exist_ok=True)
+        self.options_path.write_text(json.dumps(dict(self.options)), encoding="utf-8")
+
+    def measured(self, cells: Sequence[Cell], task: Task, process: int) -> list[Record] | None:
+        """Return the records of cells that took turns, if an earlier run has all of them."""
+        found = [self.done.get((task, cell, process)) for cell in cells]
+        records = [record for record in found if record is not None]
+        return records if len(records) == len(cells) else None
+
+    def log_path(self, cell: Cell, task: Task, name: str) -> Path:
+        """Return where the stdout and stderr of one of the cell's processes are kept."""
+        return self.results / "logs" / self.session / f"{task}-{cell.id}-{name}.log"
 
     def job(self, cell: Cell, task: Task) -> Job:
         """Return what the cell's worker is told for a task."""
-        preset = self.preset
-        train, validation, test = set_sizes(models.card(cell.model).recipe, preset)
-        if task == "startup":
-            # One batch, or as few as can show every class.
-            train = test = cell.batch_size * math.ceil(SMALLEST_SAMPLE / cell.batch_size)
-            validation = 0
-        elif task == "overhead":
-            train, validation = preset.overhead_images, 0
-        epochs = {"train": self.epochs[cell.model], "startup": 1}
+        sizes = self._sizes(cell, task)
+        steps = {"noise": grid.NOISE_STEPS, "breakdown": grid.BREAKDOWN_STEPS}
+        steps |= {"parity": self.preset.parity_steps}
+        epochs = {"train": self.epochs[cell.model], "overhead": 1 + self.preset.overhead_rounds}
         return Job(
             task=task,
             model=cell.model,
@@ -140,14 +126,35 @@ class Plan:
             data_kind=self.source.kind,
             data_folder=str(self.source.folder) if self.source.folder else None,
             data_found_by=self.source.found_by,
-            train_images=train + validation,
-            validation_images=validation,
-            test_images=test,
+            xla=cell.xla,
+            train_images=sizes.train + sizes.validation,
+            validation_images=sizes.validation,
+            test_images=sizes.test,
             seed=self.seed,
-            epochs=epochs.get(task, 1 + preset.overhead_rounds),
-            latency_calls=preset.latency_calls,
+            epochs=epochs.get(task, 1),
+            latency_calls=self.preset.latency_calls,
+            steps=steps.get(task, grid.AUDIT_STEPS),
+            trace_path=None,
             cpus=self.cpus,
         )
+
+    def _sizes(self, cell: Cell, task: Task) -> "SetSizes":
+        """Return how many images the sets of a task's worker hold."""
+        whole = set_sizes(models.card(cell.model).recipe, self.preset)
+        # One batch, or as few as can show every class.
+        few = cell.batch_size * math.ceil(SMALLEST_SAMPLE / cell.batch_size)
+        longest = grid.NOISE_STEPS + grid.NOISE_STEPS * max(grid.SPIKES.values()) // 100
+        train = {
+            "startup": few,
+            "overhead": self.preset.overhead_images,
+            "noise": longest * cell.batch_size,
+            "breakdown": grid.BREAKDOWN_STEPS * cell.batch_size,
+            "parity": self.preset.parity_images,
+        }
+        if task == "train":
+            return whole
+        test = whole.test if task in ("overhead", "parity") else few
+        return SetSizes(min(train[task], standin.TRAIN_IMAGES), 0, test)
 
 
 def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Plan:
@@ -156,43 +163,54 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     Raises PlanError, UnknownNameError or DataError (each a ValueError that says what to do) before
     anything was started.
     """
+    options = {o.name: list(v) if o.multiple else v for o in OPTIONS for v in [options[o.name]]}
+    resumed = None if options["resume"] is None else Path(options["resume"])
+    if resumed is not None:
+        options = resume.options_of(resumed, options)
     started_at = utc_now()
     notices = [*_check_environment(environ)]
     preset_name = grid.known("preset", [options["preset"]], grid.PRESETS)[0]
     preset = grid.PRESETS[preset_name]
-    chosen = _names(options["models"]) or preset.models or models.names()
+    chosen = names(options["models"]) or preset.models or models.names()
     grid.known("model", chosen, models.names())
-    places, absent = _places(options, environ)
+    named = environments.parse(options["env"])
+    pythons = environments.parse_pythons(options["python"], grid.BACKENDS)
+    found, absent = places.find(options, environ, pythons)
     if not 0 <= options["seed"] < SEEDS:
         raise PlanError(f"--seed must be from 0 to {SEEDS - 1}, got {options['seed']}")
+    count("rounds", options, 1)
     order_seed = options["order_seed"]
     order_seed = secrets.randbelow(10**6) if order_seed is None else order_seed
-    groups = _groups(options, chosen, places, preset, order_seed)
+    facts, commit = machine.facts(), machine.commit()
+    groups = _groups(options, chosen, found, preset, order_seed)
     folder = Path(options["data_dir"]) if options["data_dir"] else None
     source = data.locate(folder, environ)
     if source.folder is not None:
         data.load(source)  # a damaged file is found here, before anything is trained
     return Plan(
-        session=f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        session=resumed.stem if resumed else f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_at=started_at,
         preset_name=preset_name,
         groups=groups,
         epochs={name: _epochs(name, options["rounds"], preset) for name in chosen},
+        processes=count("processes", options, 1),
+        budget_s=budget_s(options["budget"]),
+        precision_target=share(options["precision_target"]),
+        noise_pairs=count("noise_pairs", options, preset.noise_pairs),
+        parity_seeds=count("seeds", options, preset.parity_seeds),
         source=source,
         seed=options["seed"],
         order_seed=order_seed,
         results=Path(options["results"]),
-        time_limit_s=_time_limit_s(options["time_limit"], preset),
+        time_limit_s=time_limit_s(options["time_limit"], preset),
         cpus=machine.usable_cpus(),
-        machine=machine.facts(),
-        commit=machine.commit(),
+        machine=facts,
+        commit=commit,
         notices=(*notices, *absent, *_data_notices(source)),
+        interpreters=places.interpreters(named, pythons, [backend for backend, _ in found]),
+        options={**options, "order_seed": order_seed, "resume": None},
+        done=resume.measured(resumed, facts, commit) if resumed else {},
     )
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """Return the names of a comma-separated list, without doubles."""
-    return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
 
 
 def _check_environment(environ: Mapping[str, str]) -> list[str]:
@@ -244,71 +262,6 @@ def keras_json(environ: Mapping[str, str]) -> dict[str, Any]:
     return document
 
 
-def _places(
-    options: Mapping[str, Any], environ: Mapping[str, str]
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the (backend, device) pairs to run, and why others that are possible are not.
-
-    Raises PlanError for one that was asked for and is not there.
-    """
-    asked_backends = grid.known("backend", _names(options["backends"]), grid.BACKENDS)
-    asked_devices = grid.known("device", _names(options["devices"]), grid.DEVICES)
-    has_gpu = bool(machine.gpus())
-    places, absent = [], []
-    for device in asked_devices or (("cpu", "gpu") if has_gpu else ("cpu",)):
-        for backend in asked_backends or grid.BACKENDS:
-            reason = _why_absent(backend, device, environ, has_gpu=has_gpu)
-            if reason is None:
-                places.append((backend, device))
-            elif device in asked_devices if installed(backend) else backend in asked_backends:
-                raise PlanError(reason)
-            else:
-                absent.append(f"skipped: {reason}")
-    if not places:
-        raise PlanError("; ".join(absent))
-    return places, absent
-
-
-def _why_absent(
-    backend: str, device: str, environ: Mapping[str, str], *, has_gpu: bool
-) -> str | None:
-    """Return why a backend cannot run on a device, with the command that helps; None if it can."""
-    command = grid.BACKENDS[backend].install[device]
-    if not installed(backend):
-        return f"{backend} is not installed here: {command}"
-    if device == "cpu":
-        return None
-    if not has_gpu:
-        return (
-            f"this machine shows no {device} (nvidia-smi finds no device); on one that does, "
-            f"install a build for it: {command}"
-        )
-    if not _sees(backend, device, environ):
-        return f"{backend} sees no {device} on this machine; install a build for it: {command}"
-    return None
-
-
-def _sees(backend: str, device: str, environ: Mapping[str, str]) -> bool:
-    """Ask Keras, in a process of its own, whether the backend has such a device."""
-    code = "import sys, keras; sys.exit(not keras.distribution.list_devices(sys.argv[1]))"
-    try:
-        answer = subprocess.run(  # noqa: S603  # our own program
-            [sys.executable, "-c", code, device],
-            env=grid.env_for(Cell("none", backend, device), environ),
-            capture_output=True,
-            timeout=PROBE_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return answer.returncode == 0
-
-
-def installed(backend: str) -> bool:
-    """Tell whether the backend's package can be found, without importing it."""
-    return importlib.util.find_spec(grid.BACKENDS[backend].package) is not None
-
-
 def _groups(
     options: Mapping[str, Any],
     chosen: tuple[str, ...],
@@ -317,7 +270,9 @@ def _groups(
     order_seed: int,
 ) -> tuple[tuple[Cell, ...], ...]:
     """Return one group of cells for each model, all in an order shuffled by the seed."""
-    modes = _names(options["modes"]) or grid.MODES
+    modes = names(options["modes"]) or grid.MODES
+    environment_names = [e.name for e in environments.parse(options["env"])] or [""]
+    xla = grid.known("xla", names(options["xla"]) or ("auto",), grid.XLA)
     groups = []
     for name in chosen:
         recipe = models.card(name).recipe
@@ -327,8 +282,13 @@ def _groups(
         grid.check_batch_size(batch_size, [n for n in set_sizes(recipe, preset) if n])
         groups.append(
             [
-                Cell(name, backend, device, mode, batch_size, options["precision"])
+                Cell(
+                    *(name, backend, device, mode, batch_size),
+                    *(options["precision"], compiled, environment),
+                )
+                for environment in environment_names
                 for mode in modes
+                for compiled in xla
                 for backend, device in places
             ]
         )
@@ -339,25 +299,25 @@ def _groups(
     return tuple(tuple(group) for group in groups)
 
 
-def set_sizes(recipe: models.Recipe, preset: grid.Preset) -> tuple[int, int, int]:
+class SetSizes(NamedTuple):
+    """Images in each set."""
+
+    train: int
+    validation: int
+    test: int
+
+
+def set_sizes(recipe: models.Recipe, preset: grid.Preset) -> SetSizes:
     """Return how many images the training, validation and test sets of a cell hold."""
     train = preset.train_images or standin.TRAIN_IMAGES
     validation = round(train * recipe.validation_share) if preset.validation else 0
-    return train - validation, validation, preset.test_images or standin.TEST_IMAGES
+    return SetSizes(train - validation, validation, preset.test_images or standin.TEST_IMAGES)
 
 
 def _epochs(name: str, rounds: int | None, preset: grid.Preset) -> int:
     """Return how many epochs a model trains: the first one and the rounds."""
-    if rounds is not None and rounds < 1:
-        raise PlanError(f"--rounds must be at least 1, got {rounds}")
-    steady = rounds or preset.rounds
+    steady = preset.rounds if rounds is None else rounds
     return models.card(name).recipe.epochs if steady is None else 1 + steady
-
-
-def _time_limit_s(wanted: float | None, preset: grid.Preset) -> float:
-    if wanted is not None and wanted <= 0:
-        raise PlanError(f"--time-limit must be above 0 s, got {wanted:g}")
-    return preset.time_limit_s if wanted is None else wanted
 
 
 def _data_notices(source: data.Source) -> list[str]:

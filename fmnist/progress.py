@@ -25,7 +25,8 @@ class SessionProgress:
         self._shares: dict[Cell, tuple[int, int]] = {}
         self._stopwatch = Stopwatch(clock) if clock else Stopwatch()
         self._elapsed_s = 0.0
-        self._bars: dict[Cell, TaskID] = {}
+        self._bars: dict[tuple[Cell, Task], TaskID] = {}
+        self._steps: dict[TaskID, int] = {}
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -53,26 +54,29 @@ class SessionProgress:
             self._bar.stop()
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
-        """Show a bar for the cell."""
+        """Show a bar for the cell; processes that run together share it."""
         if task == "train":
             self._shares[cell] = (0, steps)
-        self._bars[cell] = self._bar.add_task(f"{cell.id} {task}", total=steps, detail="starting")
+        if (cell, task) not in self._bars:
+            description = f"{cell.id} {task}"
+            self._bars[cell, task] = self._bar.add_task(description, total=0, detail="starting")
+        bar = self._bars[cell, task]
+        self._steps[bar] = self._steps.get(bar, 0) + steps
+        self._bar.update(bar, total=self._steps[bar])
         self._draw()
 
-    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
         """Move the cell's bar on."""
-        if cell in self._shares:
+        if task == "train" and cell in self._shares:
             done, steps = self._shares[cell]
             self._shares[cell] = (done + 1, steps)
         detail = f"{step} {seconds:.3g} s{self._left()}"
-        self._bar.update(self._bars[cell], advance=1, detail=detail)
+        self._bar.update(self._bars[cell, task], advance=1, detail=detail)
         self._draw()
 
     def ended(self, record: Record) -> None:
         """Print the cell's line: what came out, and how long the rest may take."""
-        bar = self._bars.pop(record.cell, None)  # a cell may end before it was started
-        if bar is not None:
-            self._bar.remove_task(bar)
+        self._remove(record)
         place = "[+]"
         if record.task == "train":
             self._shares.pop(record.cell, None)
@@ -85,6 +89,16 @@ class SessionProgress:
             soft_wrap=True,
         )
         self._draw()
+
+    def _remove(self, record: Record) -> None:
+        """Take the bars away that a record ends; a cell may end before it was started."""
+        ended = [(record.cell, record.task)]
+        if record.task == "parity":  # one record for the cells of two backends
+            ended = [key for key in self._bars if key[1] == "parity"]
+        for key in ended:
+            bar = self._bars.pop(key, None)
+            if bar is not None:
+                self._bar.remove_task(bar)
 
     def _left(self) -> str:
         """Return how long the rest may take, in words; nothing before and after all work."""
@@ -114,6 +128,9 @@ def outcome(record: Record) -> str:
             f"import {record.import_s:.3g} s, build {record.build_s:.3g} s, "
             f"first step {record.first_epoch_s:.3g} s"
         )
+    if record.parity is not None:
+        seed, exceeded = record.parity.seed, ", ".join(record.parity.exceeded)
+        return f"seed {seed}: {f'DIFFERS in {exceeded}' if exceeded else 'the same work'}"
     epochs = sorted(record.epoch_s)
     text = f"epoch {epochs[0]:.3g} to {epochs[-1]:.3g} s (n={len(epochs)})"
     if record.accuracy is None:

@@ -6,17 +6,18 @@ before it looks for folders, or takes `smoke` in `--preset smoke` for one.
 
 import pytest
 
-from fmnist import plan
+from fmnist.options import OPTIONS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every option of a session."""
     group = parser.getgroup("fmnist", "fmnist benchmarks")
-    for option in plan.OPTIONS:
+    for option in OPTIONS:
         group.addoption(
             option.flag,
             type=option.type,
-            default=option.default,
+            action="append" if option.multiple else "store",
+            default=list(option.default) if option.multiple else option.default,
             metavar=option.metavar,
             help=option.help,
         )

@@ -5,38 +5,49 @@ nor loaded.
 
 Schema history:
     1  the first one
+    2  processes, XLA and environments as terms; tasks noise, parity, breakdown; processor time;
+       `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
 """
 
+import base64
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fmnist import grid
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
-NEEDED_ALWAYS = (
+NEEDED_OF_A_WORKER = (
     *("import_s", "build_s", "first_epoch_s", "parameters", "jit_compile", "peak_memory_bytes"),
     *("versions", "machine", "threads"),
 )
-NEEDED_BY_TASK = {
-    "train": ("epoch_s", "accuracy", "evaluate_s", "predict_s", "latency_s"),
-    "startup": (),
-    "overhead": ("epoch_s", "plain_epoch_s"),
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "train": (*NEEDED_OF_A_WORKER, "epoch_s", "accuracy", "evaluate_s", "predict_s", "latency_s"),
+    "startup": NEEDED_OF_A_WORKER,
+    "overhead": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
+    "noise": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
+    "breakdown": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
+    "parity": ("parity", "versions", "machine"),
 }
+"""What a record of each task holds, unless it says why it failed."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0)]
-Task = Literal["train", "startup", "overhead"]
+Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
 
 
 class Part(BaseModel):
@@ -92,15 +103,52 @@ class Recipe(Part):
     epochs: Annotated[int, Field(ge=1)]
 
 
-class Record(Part):
-    """One cell's measurement. Without `failure`, everything that its task measures is there.
+class Parity(Part):
+    """What two backends computed from the same weights on the same batches, and how it differed.
 
-    Task `train`: `first_epoch_s` (with compilation), then `epoch_s`, evaluated after each epoch.
-    Task `startup`: a fresh process; `first_epoch_s` is one batch, nearly all of it compilation.
-    Task `overhead`: `epoch_s` beside `plain_epoch_s`, the same epochs by a plain Keras script.
+    `differences` and `tolerances` have the same keys, those of `fmnist.parity.TOLERANCES`; all are
+    relative and without unit.
     """
 
-    schema_: Literal[1] = Field(SCHEMA, alias="schema")
+    against: str
+    seed: int
+    weights_sha256: Sha256
+    steps: Annotated[int, Field(ge=1)]
+    differences: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
+    tolerances: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    correct: dict[str, str]
+    """By backend, which test images were recognised after the last step: see `packed`."""
+
+    @model_validator(mode="after")
+    def _compares_what_it_tolerates(self) -> Self:
+        if not self.differences or self.differences.keys() != self.tolerances.keys():
+            raise ValueError("differences and tolerances must have the same keys")
+        if any(difference < 0 for difference in self.differences.values()):
+            raise ValueError("a difference must not be below 0")
+        return self
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """What differs by more than is tolerated (NaN does); empty for a certificate."""
+        return tuple(n for n, d in self.differences.items() if not d <= self.tolerances[n])
+
+
+class Record(Part):
+    """One cell's measurement by one process. Without `failure`, all of its task is there.
+
+    Task `train`: `first_epoch_s` (with compilation), then `epoch_s`, evaluated after each epoch;
+        at its end, `audit_s`: one short epoch by fence, without it, and as the sum of its steps.
+    Task `startup`: a fresh process; `first_epoch_s` is one batch, nearly all of it compilation.
+    Task `overhead`: `beside_s["plain"]` are the same epochs by a plain Keras script.
+    Task `noise`: `beside_s` are epochs of a second process of the same cell: `twin` the same
+        epochs, `spike_P` with P % more steps; `reference` is a matrix product, no epoch.
+    Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
+    Task `parity`: the numbers, not the times, of two backends; no timing in it.
+
+    The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
+    """
+
+    schema_: Literal[2] = Field(SCHEMA, alias="schema")
     session: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
     started_at: AwareDatetime
     task: Task
@@ -116,9 +164,16 @@ class Record(Part):
     test_images: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     precision: str
+    xla: str = "auto"
+    environment: Name = ""
+    process: Count = 0
     recipe: Recipe
     epoch_s: tuple[Seconds, ...] = ()
-    plain_epoch_s: tuple[Seconds, ...] = ()
+    processor_s: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
+    wall time say that two threads shared one core."""
+    beside_s: dict[Name, tuple[Seconds, ...]] = {}
+    audit_s: dict[Name, tuple[Seconds, ...]] = {}
     first_epoch_s: Seconds | None = None
     import_s: Seconds | None = None
     build_s: Seconds | None = None
@@ -129,6 +184,9 @@ class Record(Part):
     accuracy: Share | None = None
     loss: Loss | None = None
     history: tuple[EpochResult, ...] = ()
+    correct: str | None = None
+    """Which test images were recognised after the last epoch: see `packed`."""
+    parity: Parity | None = None
     parameters: Parameters | None = None
     peak_memory_bytes: PeakMemory | None = None
     jit_compile: bool | None = None
@@ -147,6 +205,7 @@ class Record(Part):
         grid.known("device", [self.device], grid.DEVICES)
         grid.known("mode", [self.mode], grid.MODES)
         grid.known("precision", [self.precision], grid.PRECISIONS)
+        grid.known("xla", [self.xla], grid.XLA)
         grid.known("preset", [self.preset], grid.PRESETS)
         return self
 
@@ -163,20 +222,22 @@ class Record(Part):
         expected = throughput(self.train_images, self.epoch_s)
         if not (self.images_per_s == expected or _close(self.images_per_s, expected)):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
-        if (
-            self.failure is None
-            and self.plain_epoch_s
-            and len(self.plain_epoch_s) != len(self.epoch_s)
-        ):
-            raise ValueError("epoch_s and plain_epoch_s are pairs and must be equally many")
+        if self.correct is not None:
+            unpacked(self.correct, self.test_images)
+        if self.failure is None:
+            neighbours = [
+                *self.beside_s.values(),
+                *([self.processor_s] if self.processor_s else []),
+            ]
+            if any(len(seconds) != len(self.epoch_s) for seconds in neighbours):
+                raise ValueError("epoch_s, processor_s and beside_s are neighbours, equally many")
         return self
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if self.failure is not None:
             return self
-        needed = (*NEEDED_ALWAYS, *NEEDED_BY_TASK[self.task])
-        absent = [name for name in needed if getattr(self, name) in (None, (), {})]
+        absent = [name for name in NEEDED[self.task] if getattr(self, name) in (None, (), {})]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
         if self.task == "train" and len(self.history) != 1 + len(self.epoch_s):
@@ -187,12 +248,14 @@ class Record(Part):
     def cell(self) -> grid.Cell:
         """The cell that was run."""
         return grid.Cell(
-            self.model, self.backend, self.device, self.mode, self.batch_size, self.precision
+            *(self.model, self.backend, self.device, self.mode, self.batch_size),
+            *(self.precision, self.xla, self.environment),
         )
 
     def to_json(self) -> str:
-        """Return the record as one line of JSON."""
-        return self.model_dump_json(by_alias=True)
+        """Return the record as one line of JSON, with a digest of its content at the end."""
+        body = self.model_dump_json(by_alias=True)
+        return f'{body[:-1]},"digest":"{_digest(json.loads(body))}"}}'
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -201,16 +264,71 @@ class Record(Part):
             document = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"not JSON: {error}") from error
-        if isinstance(document, dict) and document.get("schema") != SCHEMA:
-            raise ValueError(f"schema {document.get('schema')!r}; this version reads {SCHEMA}")
+        if not isinstance(document, dict):
+            raise ValueError(f"not a JSON object: {line[:40]}")  # noqa: TRY004  # what is caught
+        found = document.get("schema")
+        if type(found) is not int or found not in (SCHEMA, *MIGRATIONS):
+            raise ValueError(f"schema {found!r}; this version reads 1 to {SCHEMA}")
+        digest = document.pop("digest", None)
+        if digest is not None and digest != _digest(document):
+            raise ValueError("its digest does not match: the line was changed after it was written")
+        for schema in range(found, SCHEMA):
+            document = MIGRATIONS[schema](document)
         try:
-            return cls.model_validate_json(line)
+            return cls.model_validate_json(json.dumps(document))
         except ValidationError as error:
             problems = [
                 f"{'.'.join(map(str, problem['loc'])) or 'record'}: {problem['msg']}"
                 for problem in error.errors(include_url=False)
             ]
             raise ValueError("; ".join(problems)) from error
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's content, however its line was laid out."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _from_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of schema 1 as one of schema 2."""
+    kept = {name: value for name, value in document.items() if name != "plain_epoch_s"}
+    plain = document.get("plain_epoch_s")
+    return {**kept, "schema": 2, **({"beside_s": {"plain": plain}} if plain else {})}
+
+
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+"""By schema, what makes the next one of it."""
+
+
+def packed(recognised: np.ndarray) -> str:
+    """Return which of n images were recognised, bool (n,), as text: bits in base 64."""
+    return base64.b64encode(np.packbits(recognised).tobytes()).decode()
+
+
+def unpacked(text: str, n: int) -> np.ndarray:
+    """Return what was `packed`, bool (n,). Raises ValueError for text that holds no n bits."""
+    content = base64.b64decode(text, validate=True)
+    if len(content) != math.ceil(n / 8):
+        raise ValueError(f"{len(content)} bytes cannot say which of {n} images were recognised")
+    return np.unpackbits(np.frombuffer(content, np.uint8), count=n).astype(bool)
+
+
+def by_cell(records: Iterable[Record]) -> dict[grid.Cell, list[Record]]:
+    """Return the records of each cell, in the order in which they came."""
+    cells: dict[grid.Cell, list[Record]] = {}
+    for record in records:
+        cells.setdefault(record.cell, []).append(record)
+    return cells
+
+
+def samples(records: Iterable[Record], beside: str | None = None) -> list[tuple[float, ...]]:
+    """Return the steady epochs of one cell's records, process by process.
+
+    `beside` names a list of `beside_s` to be taken instead.
+    """
+    in_order = sorted(records, key=lambda r: r.process)
+    return [r.epoch_s if beside is None else r.beside_s[beside] for r in in_order]
 
 
 def throughput(images: int, epoch_s: tuple[float, ...]) -> float | None:
@@ -226,9 +344,16 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def append(record: Record, path: Path) -> None:
-    """Append the record as a whole line and return once it is on the disk."""
+    """Append the record as a whole line and return once it is on the disk.
+
+    A line that was torn off by a crash is ended first: it stays damaged, and alone.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with path.open("ab+") as file:
+        if file.tell() > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
         file.write(record.to_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())

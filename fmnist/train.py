@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from fmnist import parity
+from fmnist.grid import XLA
 from fmnist.measure import Fence, Stopwatch
 from fmnist.models import Recipe
 from fmnist.record import Parameters
@@ -28,13 +30,20 @@ LOSSES = {
 }
 
 
-def compile_model(model: keras.Model, recipe: Recipe) -> None:
-    """Compile by the recipe, with Keras's own `jit_compile="auto"`."""
+def compile_model(
+    model: keras.Model, recipe: Recipe, xla: str = "auto", *, metrics: bool = True
+) -> None:
+    """Compile by the recipe; `xla` is a key of `grid.XLA`; no metrics where their cost is asked."""
     optimizer = keras.optimizers.get(
         {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
     )
     loss = LOSSES[recipe.loss](from_logits=True)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    model.compile(
+        optimizer=optimizer,
+        loss=loss,
+        metrics=["accuracy"] if metrics else None,
+        jit_compile=XLA[xla],
+    )
 
 
 def fence_of(model: keras.Model) -> Fence:
@@ -56,7 +65,8 @@ class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
     It defines no per-batch hook: one would make Keras wait for the device at every batch on JAX.
 
     Args:
-        stopwatch: started when the epoch begins, stopped when its last batch is done.
+        stopwatch: started when the epoch begins, stopped when its last batch is done; it keeps
+            the epoch's processor time for `report` to ask.
         report: is given the seconds and Keras's logs of the epoch; what it does is not timed.
         go_on: returns whether there is to be another epoch; may block, which is not timed.
     """
@@ -84,6 +94,23 @@ class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
             self.model.stop_training = True
 
 
+class StepClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Adds up the seconds of each step. As it has per-batch hooks, Keras waits at every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 0.0
+        self._stopwatch = Stopwatch()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Start the stopwatch."""
+        self._stopwatch.start()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Stop it: the logs are numbers by now, so the step is done."""
+        self.seconds += self._stopwatch.stop()
+
+
 def fit(
     model: keras.Model,
     images: np.ndarray,
@@ -91,10 +118,39 @@ def fit(
     *,
     batch_size: int,
     epochs: int,
-    gate: EpochGate,
+    callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    """Train for at most `epochs`, in one `fit`, as long as the gate goes on."""
-    model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=[gate])
+    """Train for at most `epochs`, in one `fit`, as long as an EpochGate goes on."""
+    model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
+
+
+def follow(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, seed: int, batches: np.ndarray
+) -> parity.Trace:
+    """Train a compiled model so that another backend can do the very same, and trace it.
+
+    Weights are those of `parity.initial_weights`; dropout is off.
+
+    Args:
+        model: compiled; it is changed.
+        images: (n, 28, 28, 1).
+        labels: to suit the loss.
+        seed: of the weights.
+        batches: (steps, batch size) indices into the images.
+    """
+    for layer in _leaves(model):
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    weights = parity.initial_weights([(w.name, tuple(w.shape)) for w in model.weights], seed)
+    model.set_weights(weights)
+    outputs = predict(model, images[batches[0]], len(batches[0]))
+    losses, updates = [], {}
+    for step, batch in enumerate(batches, start=1):
+        logs = model.train_on_batch(images[batch], labels[batch], return_dict=True)
+        losses.append(float(logs["loss"]))
+        if step in parity.COMPARED_STEPS:
+            updates[step] = parity.update(weights, model.get_weights())
+    return parity.Trace(parity.sha256(weights), outputs, np.array(losses), updates)
 
 
 def evaluate(
@@ -108,6 +164,14 @@ def evaluate(
 def predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Return the logits (n, 10) as a NumPy array: when it returns, the device is done."""
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
+
+
+def recognised(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Return which images are given their class, bool (n,); labels (n,) or, one-hot, (n, 10)."""
+    classes = labels.argmax(axis=1) if labels.ndim > 1 else labels
+    return np.asarray(predict(model, images, batch_size).argmax(axis=1) == classes)
 
 
 def predict_one(model: keras.Model, image: np.ndarray) -> np.ndarray:

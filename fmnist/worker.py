@@ -19,16 +19,17 @@ from fmnist import grid
 from fmnist.channel import (
     Answer,
     Channel,
-    Command,
     EpochDone,
     Job,
     Order,
     Ready,
+    Recognised,
     Stopped,
     Timed,
+    Traced,
 )
 from fmnist.measure import Stopwatch
-from fmnist.record import EpochResult, PeakMemory
+from fmnist.record import EpochResult, PeakMemory, packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +144,7 @@ class Served:
     """A built model that does what the parent orders."""
 
     def __init__(self, channel: Channel, job: Job) -> None:
-        from fmnist import models, train
+        from fmnist import models, train, variants
 
         self._train = train
         self._channel = channel
@@ -153,52 +154,77 @@ class Served:
         stopwatch = Stopwatch()
         stopwatch.start()
         self._model = models.build(job.model)
-        train.compile_model(self._model, self._card.recipe)
+        train.compile_model(self._model, self._card.recipe, job.xla)
         self._fence = train.fence_of(self._model)
         self._fence()
         self._build_s = stopwatch.stop()
+        self._variants = variants.Variants(
+            self._model,
+            lambda model, metrics: train.compile_model(
+                model, self._card.recipe, job.xla, metrics=metrics
+            ),
+            *self._sets.train,
+            batch_size=job.batch_size,
+            steps=job.steps,
+        )
 
     def serve(self, import_s: float, device_name: str, flags: dict[str, str]) -> None:
         """Report what was built, then carry out orders until the one to stop."""
         self._channel.send(self._ready(import_s, device_name, flags))
-        command = self._next_command()
-        if command == "epoch":
-            command = self._fit()
-        while command != "stop":
-            self._channel.send(Timed(seconds=self._timed_prediction(command)))
-            command = self._next_command()
+        order = self._next_order()
+        if order.command == "epoch":
+            order = self._fit()
+        while order.command != "stop":
+            self._channel.send(self._answer_to(order))
+            order = self._next_order()
         if "torch" in sys.modules:
             raise RuntimeError("torch was imported: the suite is free of PyTorch")
         self._channel.send(Stopped(peak_memory_bytes=self._peak_memory()))
 
-    def _next_command(self) -> Command:
+    def _next_order(self) -> Order:
         order = self._channel.receive()
         if not isinstance(order, Order):
             raise TypeError(f"expected an order, got {order}")
-        return order.command
+        return order
 
-    def _fit(self) -> Command:
+    def _answer_to(self, order: Order) -> Answer:
+        """Carry an order out. Raises ValueError for one that has no place after training."""
+        if order.command == "variant":
+            epoch_s, processor_s = self._variants.run(order.variant)
+            return EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
+        if order.command == "recognise":
+            return Recognised(correct=packed(self._recognised()))
+        if order.command == "trace":
+            return self._traced()
+        return Timed(seconds=self._timed_prediction(order))
+
+    def _fit(self) -> Order:
         """Train an epoch for each order to do so; return the first order that is another one."""
-        following: list[Command] = []
+        following: list[Order] = []
+        stopwatch = Stopwatch(fence=self._fence)
 
         def go_on() -> bool:
-            following[:] = [self._next_command()]
-            return following[0] == "epoch"
+            following[:] = [self._next_order()]
+            return following[0].command == "epoch"
 
-        gate = self._train.EpochGate(Stopwatch(fence=self._fence), self._report_epoch, go_on)
+        def report(epoch_s: float, logs: Mapping[str, float]) -> None:
+            self._report_epoch(epoch_s, stopwatch.processor_s, logs)
+
+        gate = self._train.EpochGate(stopwatch, report, go_on)
         self._train.fit(
             self._model,
             *self._sets.train,
             batch_size=self._job.batch_size,
             epochs=self._job.epochs,
-            gate=gate,
+            callbacks=[gate],
         )
         return following[0]
 
-    def _report_epoch(self, epoch_s: float, logs: Mapping[str, float]) -> None:
+    def _report_epoch(self, epoch_s: float, processor_s: float, logs: Mapping[str, float]) -> None:
         """Evaluate, outside the clock, where the task asks for it; then report."""
+        done = EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
         if self._job.task != "train":
-            self._channel.send(EpochDone(epoch_s=epoch_s, evaluate_s=None, result=None))
+            self._channel.send(done)
             return
         stopwatch = Stopwatch()
         stopwatch.start()
@@ -215,21 +241,38 @@ class Served:
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )
-        self._channel.send(EpochDone(epoch_s=epoch_s, evaluate_s=evaluate_s, result=result))
+        self._channel.send(done.model_copy(update={"evaluate_s": evaluate_s, "result": result}))
 
     def _evaluate(self, images: Images) -> tuple[float, float]:
         return self._train.evaluate(self._model, *images, batch_size=self._job.batch_size)
 
-    def _timed_prediction(self, command: Command) -> tuple[float, ...]:
+    def _recognised(self) -> "np.ndarray":
+        return self._train.recognised(self._model, *self._sets.test, self._job.batch_size)
+
+    def _traced(self) -> Traced:
+        """Follow the steps that the other backend follows too, and leave the trace in its file."""
+        from fmnist import parity
+
+        if self._job.trace_path is None:
+            raise ValueError("a job that is to be traced needs a trace_path")
+        train = self._sets.train
+        batches = parity.batches(
+            len(train.images), self._job.batch_size, self._job.steps, self._job.seed
+        )
+        trace = self._train.follow(self._model, *train, self._job.seed, batches)
+        trace.save(Path(self._job.trace_path), self._recognised())
+        return Traced(weights_sha256=trace.weights_sha256)
+
+    def _timed_prediction(self, order: Order) -> tuple[float, ...]:
         """Return the seconds of one prediction of the test set, or of single images in turn."""
         stopwatch, seconds = Stopwatch(), []
         images = self._sets.test.images
-        if command == "predict":
+        if order.command == "predict":
             stopwatch.start()
             self._train.predict(self._model, images, self._job.batch_size)
             return (stopwatch.stop(),)
-        if command != "latency":
-            raise ValueError(f"cannot carry out {command!r} now")
+        if order.command != "latency":
+            raise ValueError(f"cannot carry out {order.command!r} now")
         for index in range(LATENCY_WARMUP_CALLS + self._job.latency_calls):
             image = images[index % len(images)][None]
             stopwatch.start()

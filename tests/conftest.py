@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fmnist import data, plan
+from fmnist.options import OPTIONS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +33,7 @@ def real_data() -> Path:
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     """The options of a session by their defaults, but small, drawn, and in a folder of its own."""
-    defaults = {option.name: option.default for option in plan.OPTIONS}
+    defaults = {option.name: option.default for option in OPTIONS}
     return defaults | {
         "preset": "smoke",
         "models": "softmax_regression",

@@ -11,8 +11,22 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from fmnist.channel import Channel, EpochDone, Job, Order, Ready, Stopped, Timed
-from fmnist.record import EpochResult, Parameters, PeakMemory
+import numpy as np
+
+from fmnist import parity
+from fmnist.channel import (
+    Answer,
+    Channel,
+    EpochDone,
+    Job,
+    Order,
+    Ready,
+    Recognised,
+    Stopped,
+    Timed,
+    Traced,
+)
+from fmnist.record import EpochResult, Parameters, PeakMemory, packed
 
 EPOCH_S = 0.5
 
@@ -77,7 +91,7 @@ def main() -> None:
     job = Job.model_validate_json(channel.receive_line())
     behaviour = dict(pair.split("=") for pair in behaviours).get(job.backend, "")
     print("a library prints to stdout", flush=True)
-    if behaviour.startswith("early-"):
+    if behaviour.startswith("early-") and behaviour != "early-clock":
         misbehave(behaviour.removeprefix("early-"), end)
     channel.send(ready(job))
     epoch = 0
@@ -85,18 +99,50 @@ def main() -> None:
         order = channel.receive()
         assert isinstance(order, Order)
         with Path(trace).open("a", encoding="utf-8") as file:
-            file.write(f"{job.backend} {order.command}\n")
-        if order.command == "stop":
-            channel.send(Stopped(peak_memory_bytes=PeakMemory(host=1_000_000)))
-            return
-        if order.command != "epoch":
-            channel.send(Timed(seconds=(0.125,)))
+            file.write(f"{job.backend} {order.variant or order.command}\n")
+        if order.command == "epoch":
+            epoch += 1
+            if epoch == 2:
+                misbehave(behaviour, end)
+            graded = result(epoch) if job.task == "train" else None
+            channel.send(
+                EpochDone(epoch_s=EPOCH_S * epoch, processor_s=1.0, evaluate_s=0.1, result=graded)
+            )
             continue
-        epoch += 1
-        if epoch == 2:
-            misbehave(behaviour, end)
-        graded = result(epoch) if job.task == "train" else None
-        channel.send(EpochDone(epoch_s=EPOCH_S * epoch, evaluate_s=0.1, result=graded))
+        if order.command == "variant" and behaviour == f"in-{order.variant}":
+            misbehave("kill", end)
+        if order.variant == "steps" and behaviour == "early-clock":
+            channel.send(EpochDone(epoch_s=9.0, processor_s=9.0, evaluate_s=None, result=None))
+            continue
+        channel.send(answer(order, job))
+        if order.command == "stop":
+            return
+
+
+def answer(order: Order, job: Job) -> Answer:
+    """Return the fixed answer to an order after training."""
+    if order.command == "stop":
+        return Stopped(peak_memory_bytes=PeakMemory(host=1_000_000))
+    if order.command == "recognise":
+        return Recognised(correct=packed(np.arange(job.test_images) % 2 == 0))
+    if order.command == "variant":
+        longer = {"spike_5": 1.05, "half": 0.5, "steps": 0.9}.get(order.variant, 1.0)
+        return EpochDone(epoch_s=longer * EPOCH_S, processor_s=0.5, evaluate_s=None, result=None)
+    if order.command == "trace":
+        return leave_trace(job)
+    return Timed(seconds=(0.125,))
+
+
+def leave_trace(job: Job) -> Traced:
+    """Leave arrays that are the same whatever the backend, so that they certify sameness."""
+    weights = parity.initial_weights([("kernel", (4, 10))], job.seed)
+    moved = {step: np.ones(40, np.float32) for step in parity.COMPARED_STEPS}
+    trace = parity.Trace(
+        parity.sha256(weights), np.ones((2, 10)), np.linspace(2, 1, job.steps), moved
+    )
+    assert job.trace_path is not None
+    trace.save(Path(job.trace_path), np.arange(job.test_images) % 2 == 0)
+    return Traced(weights_sha256=trace.weights_sha256)
 
 
 if __name__ == "__main__":

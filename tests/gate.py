@@ -68,7 +68,7 @@ def main() -> None:
     images = np.zeros((64, 28, 28, 1), "float32")
     labels = np.zeros(64, "int32")
     gate = train.EpochGate(Stopwatch(clock, fence), report, go_on)  # type: ignore[arg-type]
-    train.fit(model, images, labels, batch_size=32, epochs=EPOCHS_ALLOWED, gate=gate)
+    train.fit(model, images, labels, batch_size=32, epochs=EPOCHS_ALLOWED, callbacks=[gate])
     per_batch = [
         name
         for name in ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")

@@ -3,7 +3,9 @@
 import math
 from typing import Any
 
-from fmnist.record import Record, throughput
+import numpy as np
+
+from fmnist.record import Record, packed, throughput
 
 RESULT = {
     "train_loss": 0.5,
@@ -20,7 +22,7 @@ def fields(**own: Any) -> dict[str, Any]:  # noqa: ANN401  # any field of a reco
     images_per_s = throughput(own.get("train_images", 6_000), epoch_s) if sound else 1.0
     history = [RESULT] * (1 + len(epoch_s))
     return {
-        "schema": 1,
+        "schema": 2,
         "session": "20261121-000000-test",
         "started_at": "2026-11-21T00:00:00Z",
         "task": "train",
@@ -91,3 +93,42 @@ def failed(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
     nothing = {"epoch_s": (), "history": (), "predict_s": (), "latency_s": (), "images_per_s": None}
     absent = dict.fromkeys(["accuracy", "loss", "first_epoch_s", "evaluate_s"])
     return record(**nothing, **absent, failure="killed by SIGKILL", **own)
+
+
+def noise(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
+    """Return the record of a cell that was run against itself."""
+    seconds = (1.0, 1.1, 1.0)
+    beside = {
+        "twin": (1.1, 1.0, 1.0),
+        "spike_1": (1.01, 1.11, 1.01),
+        "spike_2": (1.02, 1.12, 1.02),
+        "spike_3": (1.03, 1.13, 1.03),
+        "spike_5": (1.05, 1.15, 1.05),
+        "reference": (0.5, 0.5, 0.5),
+    }
+    untrained: dict[str, Any] = {"history": [], "accuracy": None, "loss": None, "evaluate_s": None}
+    unpredicted = {"predict_s": (), "latency_s": ()}
+    return record(
+        **{"task": "noise", "epoch_s": seconds, "beside_s": beside} | untrained | unpredicted | own
+    )
+
+
+def parity(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
+    """Return the record of a model whose two backends were seen to do the same work."""
+    certificate = {
+        "against": "jax",
+        "seed": 0,
+        "weights_sha256": "0" * 64,
+        "steps": 20,
+        "differences": {"outputs": 1e-7, "first_loss": 2e-7},
+        "tolerances": {"outputs": 1e-5, "first_loss": 1e-5},
+        "correct": {name: packed(np.arange(2_000) < 1_500) for name in ("tensorflow", "jax")},
+    }
+    untimed = {"epoch_s": (), "images_per_s": None, "predict_s": (), "latency_s": ()}
+    unlearned: dict[str, Any] = {
+        "history": [],
+        "accuracy": None,
+        "loss": None,
+        "first_epoch_s": None,
+    }
+    return record(**{"task": "parity", "parity": certificate} | untimed | unlearned | own)

@@ -21,7 +21,7 @@ def test_messages_arrive_whole_and_in_order(ends: tuple[Channel, socket.socket])
     """Two messages sent at once are received one after the other."""
     ours, theirs = ends
     other = Channel(theirs)
-    done = EpochDone(epoch_s=0.1, evaluate_s=None, result=None)
+    done = EpochDone(processor_s=0.5, epoch_s=0.1, evaluate_s=None, result=None)
     other.send(done)
     other.send(Order(command="epoch"))
 

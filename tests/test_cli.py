@@ -128,7 +128,7 @@ def test_run_measures_and_prints(tmp_path: Path) -> None:
     (path,) = (tmp_path / "raw").glob("*.jsonl")
     records, damaged = read(path)
     assert damaged == []
-    assert {r.task for r in records} == {"train", "startup"}
+    assert {r.task for r in records} == {"noise", "train", "startup", "parity"}
     assert all(r.failure is None for r in records)
 
 

@@ -28,7 +28,7 @@ class Recorder:
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Keep still."""
 
-    def stepped(self, cell: Cell, step: str, seconds: float) -> None:
+    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:  # noqa: ARG002
         """Write the step down."""
         self.steps.append(f"{cell.backend} {step} {seconds}")
         if len(self.steps) == self._interrupt_after:
@@ -94,7 +94,7 @@ def test_what_libraries_print_goes_to_the_cells_log(plan: Plan, trace: Path) -> 
     launch.run_group(plan, plan.cells, Recorder(), program=fake(trace))
 
     for cell in plan.cells:
-        assert plan.log_path(cell, "train").read_text() == "a library prints to stdout\n"
+        assert plan.log_path(cell, "train", "worker0").read_text() == "a library prints to stdout\n"
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,25 @@ def test_starts_are_fresh_processes_in_turn(make_plan: MakePlan, trace: Path) ->
     assert all(r.epoch_s == () and r.first_epoch_s for r in records)
 
 
-def test_session_runs_every_cell_once(make_plan: MakePlan, trace: Path) -> None:
-    """Training and start-ups of every group end up in one file."""
-    plan = make_plan(models="dense3,softmax_regression", rounds=1)
-    records = list(launch.run_session(plan, Recorder(), program=fake(trace)))
+def test_processes_turn_the_order_round(make_plan: MakePlan, trace: Path) -> None:
+    """Three processes of each cell are three records each, and the side that begins alternates."""
+    plan = make_plan(rounds=1, processes=3)
+    records = launch.run_processes(plan, plan.cells, Recorder(), program=fake(trace))
 
-    trained = [r.cell for r in records if r.task == "train"]
-    assert sorted(trained) == sorted(plan.cells)
-    assert len(record.read(plan.records_path)[0]) == len(records)
+    a, b = (cell.backend for cell in plan.cells)
+    assert [(r.backend, r.process) for r in records] == [
+        *((a, 0), (b, 0)),
+        *((b, 1), (a, 1)),
+        *((a, 2), (b, 2)),
+    ]
+
+
+def test_audit_fails_the_cell_and_keeps_its_times(plan: Plan, trace: Path) -> None:
+    """A fence that lets the clock stop too early is a failed cell, with all that it measured."""
+    records = launch.run_group(plan, plan.cells, Recorder(), program=fake(trace, "jax=early-clock"))
+
+    failed = by_backend(records)["jax"]
+    assert failed.failure is not None
+    assert "the clock stops before the device is done" in failed.failure
+    assert failed.epoch_s == (1.0, 1.5)
+    assert by_backend(records)["tensorflow"].failure is None

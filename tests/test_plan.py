@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from fmnist import data, grid, models, plan
-from fmnist.plan import Plan, PlanError
+from fmnist.options import OPTIONS, PlanError
+from fmnist.plan import Plan
 
 MakePlan = Callable[..., Plan]
 
@@ -106,7 +109,7 @@ def test_gpu_that_nobody_asked_for_is_skipped(
 ) -> None:
     """Where a backend does not see the GPU that is there, its CPU is run, and that is said."""
     monkeypatch.setattr("fmnist.machine.gpus", lambda: [{"name": "a GPU"}])
-    monkeypatch.setattr("fmnist.plan._sees", lambda backend, *_: backend == "jax")
+    monkeypatch.setattr("fmnist.places._sees", lambda backend, *_: backend == "jax")
     made = make_plan()
 
     assert {(cell.backend, cell.device) for cell in made.cells} == {
@@ -121,7 +124,7 @@ def test_device_alone_asks_for_no_backend(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--devices cpu` runs on the backends that are installed."""
-    monkeypatch.setattr("fmnist.plan.installed", lambda name: name != "jax")
+    monkeypatch.setattr("fmnist.places.installed", lambda name: name != "jax")
 
     assert {cell.backend for cell in make_plan(devices="cpu").cells} == {"tensorflow"}
 
@@ -130,7 +133,7 @@ def test_backend_that_is_not_installed(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for, it is an error with the command; merely possible, it is skipped and said."""
-    monkeypatch.setattr("fmnist.plan.installed", lambda name: name != "jax")
+    monkeypatch.setattr("fmnist.places.installed", lambda name: name != "jax")
     with pytest.raises(PlanError, match=r'jax is not installed here: pip install -e "\.\[jax\]"'):
         make_plan(backends="jax")
 
@@ -188,7 +191,9 @@ def test_session_writes_where_it_was_told(make_plan: MakePlan, tmp_path: Path) -
     made = make_plan()
 
     assert made.records_path == tmp_path / "results" / "raw" / f"{made.session}.jsonl"
-    assert made.log_path(made.cells[0], "train").is_relative_to(tmp_path / "results" / "logs")
+    assert made.log_path(made.cells[0], "train", "worker0").is_relative_to(
+        tmp_path / "results" / "logs"
+    )
 
 
 def test_stand_in_is_announced(make_plan: MakePlan) -> None:
@@ -206,4 +211,68 @@ def test_real_data_needs_no_notice(make_plan: MakePlan, real_data: Path) -> None
 
 def test_options_have_help() -> None:
     """Every option says what it does, and its flag is spelled with dashes."""
-    assert all(option.help and option.flag.startswith("--") for option in plan.OPTIONS)
+    assert all(option.help and option.flag.startswith("--") for option in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        ({"budget": "soon"}, "--budget must be a time like 90s, 10m or 2h, got 'soon'"),
+        ({"budget": "0m"}, "--budget must be a time"),
+        ({"precision_target": 0.0}, "between 0 and 100 per cent, got 0"),
+        ({"processes": 0}, "--processes must be at least 1, got 0"),
+        ({"seeds": 0}, "--seeds must be at least 1, got 0"),
+        ({"xla": "maybe"}, "there are: auto, on, off"),
+        ({"env": ["old"]}, "--env must be NAME=REQUIREMENTS"),
+        ({"env": ["a=x", "a=y"]}, "names 'a' twice"),
+        ({"python": ["torch=/usr/bin/python3"]}, "BACKEND=PATH with a backend of tensorflow, jax"),
+        ({"python": ["jax=/no/such/python"]}, "cannot be started"),
+        ({"resume": "/no/such/raw/session.jsonl"}, "a session is resumed where it ran"),
+    ],
+)
+def test_bad_terms_of_trust_are_refused(
+    make_plan: MakePlan, own: dict[str, object], complaint: str
+) -> None:
+    """A time, share, count or environment that makes no sense is refused, with what would."""
+    with pytest.raises(ValueError, match=complaint):
+        make_plan(**own)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5_400)])
+def test_budget_is_a_time(make_plan: MakePlan, text: str, seconds: float) -> None:
+    """A budget is read with its unit."""
+    assert make_plan(budget=text).budget_s == seconds
+
+
+def test_xla_is_an_axis(make_plan: MakePlan) -> None:
+    """`auto,on` gives every backend a cell by its own choice and one with XLA, in one group."""
+    (group,) = make_plan(xla="auto,on").groups
+
+    assert sorted((cell.backend, cell.xla) for cell in group) == [
+        *(("jax", "auto"), ("jax", "on")),
+        *(("tensorflow", "auto"), ("tensorflow", "on")),
+    ]
+
+
+def test_noise_cell_is_the_cheapest_one(make_plan: MakePlan) -> None:
+    """The cell that is run against itself has the fewest parameters of those planned."""
+    made = make_plan(models="conv_8_24_48,dense3,lenet_dropout")
+
+    assert (made.noise_cell.model, made.noise_cell.backend) == ("dense3", "tensorflow")
+
+
+def test_interpreter_without_the_suite_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
+    """An interpreter that cannot import the suite is an error with the command that installs it."""
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    python = tmp_path / "bare" / "bin" / "python"
+
+    with pytest.raises(ValueError, match=r"cannot import fmnist.*-m pip install -e"):
+        make_plan(python=[f"jax={python}"])
+
+
+def test_backend_may_have_an_interpreter_of_its_own(make_plan: MakePlan) -> None:
+    """--python decides what is started for that backend, and for no other."""
+    made = make_plan(python=[f"jax={sys.executable}"])
+    programs = {cell.backend: made.program(cell)[0] for cell in made.cells}
+
+    assert programs == {"jax": sys.executable, "tensorflow": sys.executable}

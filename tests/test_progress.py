@@ -27,7 +27,7 @@ def test_log_has_a_line_for_each_cell_and_says_what_is_left() -> None:
     console = Console(file=text, width=500, force_terminal=False)
     with SessionProgress(3, console, TurnedClock()) as progress:
         progress.started(made.cell, "train", 1)
-        progress.stepped(made.cell, "epoch", 2.0)
+        progress.stepped(made.cell, "train", "epoch", 2.0)
         progress.ended(made)
 
     assert text.getvalue().splitlines() == [
@@ -43,7 +43,7 @@ def test_terminal_shows_a_bar() -> None:
     console = Console(file=text, force_terminal=True, width=200)
     with SessionProgress(1, console) as progress:
         progress.started(made.cell, "train", 4)
-        progress.stepped(made.cell, "epoch", 2.0)
+        progress.stepped(made.cell, "train", "epoch", 2.0)
         drawn = text.getvalue()
         progress.ended(made)
 
@@ -70,13 +70,25 @@ def test_fresh_starts_of_a_cell_count_for_nothing() -> None:
         progress.ended(made)
         for _ in range(3):
             progress.started(made.cell, "startup", 2)
-            progress.stepped(made.cell, "epoch", 1.0)
-            progress.stepped(made.cell, "stop", 0.0)
+            progress.stepped(made.cell, "startup", "epoch", 1.0)
+            progress.stepped(made.cell, "startup", "stop", 0.0)
         progress.started(made.cell, "train", 1)
         progress.ended(made)
 
     assert text.getvalue().splitlines()[0].startswith("[1/2, about 1 min left]")
     assert text.getvalue().splitlines()[1].startswith("[2/2]")
+
+
+def test_processes_that_run_together_share_a_bar() -> None:
+    """A noise pair is two workers of one cell: one bar with the steps of both, gone at the end."""
+    text = io.StringIO()
+    made = record()
+    with SessionProgress(1, Console(file=text, force_terminal=True, width=200)) as progress:
+        progress.started(made.cell, "noise", 4)
+        progress.started(made.cell, "noise", 6)
+        progress.stepped(made.cell, "noise", "twin", 2.0)
+
+    assert "1/10 twin 2 s" in text.getvalue()
 
 
 def test_failure_is_told_with_its_reason() -> None:

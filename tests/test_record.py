@@ -6,12 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import RESULT, failed, fields, record
+from samples import RESULT, failed, fields, noise, parity, record
 
-from fmnist.record import Record, append, read
+from fmnist.record import Parity, Record, append, packed, read, unpacked
+
+SCHEMA_1 = Path(__file__).parent / "expected" / "schema1.jsonl"
 
 
 def test_record_survives_its_line() -> None:
@@ -27,7 +30,8 @@ def test_line_has_the_names_that_are_promised() -> None:
     promised = """schema session started_at model family backend device mode preset dataset
         train_images test_images batch_size precision epoch_s first_epoch_s import_s build_s
         evaluate_s images_per_s accuracy loss history parameters peak_memory_bytes jit_compile seed
-        versions machine threads flags commit failure""".split()
+        versions machine threads flags commit failure task process xla environment processor_s
+        beside_s audit_s correct parity digest""".split()
 
     assert set(promised) <= set(json.loads(record().to_json()))
 
@@ -52,7 +56,15 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"import_s": None}, "import_s is missing"),
         ({"versions": {}}, "versions is missing"),
         ({"predict_s": ()}, "predict_s is missing"),
-        ({"plain_epoch_s": (1.0,)}, "pairs"),
+        ({"beside_s": {"plain": (1.0,)}}, "neighbours"),
+        ({"processor_s": (1.0,)}, "neighbours"),
+        ({"plain_epoch_s": (1.0, 1.0, 1.0)}, "Extra inputs"),
+        ({"process": -1}, "greater than or equal to 0"),
+        ({"xla": "perhaps"}, "there are: auto, on, off"),
+        ({"environment": "no name"}, "pattern"),
+        ({"correct": "AAAA"}, "3 bytes cannot say which of 2000 images"),
+        ({"task": "overhead"}, "beside_s is missing"),
+        ({"task": "parity"}, "parity is missing"),
         ({"train_images": 0}, "greater than or equal to 1"),
         ({"session": "../../etc"}, "pattern"),
         ({"started_at": "2026-11-21T00:00:00"}, "timezone"),
@@ -125,6 +137,92 @@ def test_wrong_field_is_named(tmp_path: Path) -> None:
 
     _, damaged = read(path)
     assert "accuracy:" in damaged[0].reason
+
+
+def test_lines_of_schema_1_are_read() -> None:
+    """Real lines of schema 1 keep every figure; the plain script's epochs stand beside theirs."""
+    written = [json.loads(line) for line in SCHEMA_1.read_text(encoding="utf-8").splitlines()]
+    records, damaged = read(SCHEMA_1)
+
+    assert damaged == []
+    assert [r.task for r in records] == ["train", "overhead"]
+    for before, after in zip(written, records, strict=True):
+        now = after.model_dump(mode="json", by_alias=True)
+        plain = before.pop("plain_epoch_s")
+        assert now["beside_s"] == ({"plain": plain} if plain else {})
+        assert before.pop("schema") == 1
+        assert {name: now[name] for name in before} == before
+
+
+def test_record_of_schema_1_is_written_as_schema_2() -> None:
+    """What was read from schema 1 is written with schema 2 and a digest, and read back equal."""
+    for original in read(SCHEMA_1)[0]:
+        line = original.to_json()
+
+        assert json.loads(line)["schema"] == 2
+        assert "digest" in json.loads(line)
+        assert Record.from_json(line) == original
+
+
+def test_field_of_schema_1_is_unknown_to_schema_2() -> None:
+    """A line that mixes two schemas is refused, with the field's name."""
+    mixed = fields() | {"schema": 2, "plain_epoch_s": [2.0, 2.0, 2.0]}
+
+    with pytest.raises(ValueError, match="plain_epoch_s: Extra inputs"):
+        Record.from_json(json.dumps(mixed))
+
+
+@pytest.mark.parametrize("original", [record(), failed(), noise(), parity()])
+def test_changed_figure_is_refused(original: Record) -> None:
+    """A line in which one figure was changed by hand is refused, with the reason."""
+    changed = original.to_json().replace('"seed":0', '"seed":1', 1)
+
+    with pytest.raises(ValueError, match="its digest does not match"):
+        Record.from_json(changed)
+
+
+@pytest.mark.parametrize("original", [record(), failed(), noise(), parity()])
+def test_line_laid_out_anew_is_the_same_record(original: Record) -> None:
+    """Other spaces and another order of the fields change nothing that the digest covers."""
+    document = json.loads(original.to_json())
+    backwards = json.dumps(dict(reversed(document.items())), separators=(" , ", " : "))
+
+    assert backwards != original.to_json()
+    assert Record.from_json(backwards) == original
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_packed_bits_come_back(recognised: list[bool]) -> None:
+    """Which of n images were recognised survives as text, for any n."""
+    n = len(recognised)
+
+    assert unpacked(packed(np.array(recognised)), n).tolist() == recognised
+
+
+def certificate() -> Parity:
+    """Return a valid certificate of parity."""
+    found = parity().parity
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("own", "exceeded"),
+    [({}, ()), ({"outputs": 1e-4}, ("outputs",)), ({"first_loss": math.nan}, ("first_loss",))],
+)
+def test_certificate_names_what_is_exceeded(
+    own: dict[str, float], exceeded: tuple[str, ...]
+) -> None:
+    """A difference above its tolerance is named, and so is one that is not a number."""
+    differences = certificate().differences | own
+
+    assert certificate().model_copy(update={"differences": differences}).exceeded == exceeded
+
+
+def test_certificate_tolerates_what_it_compares() -> None:
+    """A certificate with a difference that has no tolerance cannot be built."""
+    with pytest.raises(ValueError, match="the same keys"):
+        parity(parity=certificate().model_dump() | {"tolerances": {"outputs": 1e-5}})
 
 
 @settings(deadline=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import RESULT, failed, pair, record
+from samples import RESULT, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report import tables
@@ -37,12 +37,20 @@ def session() -> list[Record]:
         "images_per_s": None,
     }
     beside: dict[str, Any] = {"history": [], "accuracy": None, "loss": None}
+    parts = {"no_work": 0.8, "no_input": 0.6, "no_metrics": 0.5, "half": 0.3, "hooked": 1.2}
     return [
+        *(noise(process=process) for process in range(3)),
+        parity(),
         *pair(),
         *pair(**conv),
+        noise(
+            task="breakdown",
+            epoch_s=(1.0, 1.0, 1.0),
+            beside_s={n: (s,) * 3 for n, s in (parts | {"fence": 0.001}).items()},
+        ),
         record(task="startup", **alone),
         record(task="startup", **alone | {"import_s": 4.0}),
-        record(task="overhead", **beside, plain_epoch_s=(1.9, 2.0, 2.1)),
+        record(task="overhead", **beside, beside_s={"plain": (1.9, 2.0, 2.1)}),
         failed(model="leaky_cnn", family="conv"),
     ]
 

@@ -11,6 +11,7 @@ from test_launch import Recorder
 
 from fmnist import grid, launch, plan, worker
 from fmnist.measure import Stopwatch
+from fmnist.options import OPTIONS
 from fmnist.plan import Plan
 from fmnist.record import Record
 
@@ -21,7 +22,7 @@ EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Record], float]:
     """Both backends on the smallest model, trained for three epochs."""
-    options = {option.name: option.default for option in plan.OPTIONS} | {
+    options = {option.name: option.default for option in OPTIONS} | {
         "preset": "smoke",
         "models": "softmax_regression",
         "data_dir": "stand-in",

@@ -1,6 +1,6 @@
 """Which records stand in one table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fmnist.record import Record, Task
@@ -12,11 +12,27 @@ def good(records: Iterable[Record], task: Task) -> list[Record]:
 
 
 def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
-    """Return the records grouped by what may stand in one table, oldest first."""
+    """Return the records grouped by what may stand in one table, oldest first.
+
+    What failed or was interrupted, and was measured when the session was resumed, is left out.
+    """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in sorted(records, key=lambda r: (r.started_at, r.model, r.backend)):
         groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
-    return list(groups.values())
+    return [_last_of_each(group) for group in groups.values()]
+
+
+def _last_of_each(records: Sequence[Record]) -> list[Record]:
+    """Return the records, those left out that a later one of the same process replaces.
+
+    Schema 1 did not number the processes of starts: these all count.
+    """
+    last = {(r.task, r.cell, r.process): r for r in records}
+    return [
+        r
+        for r in records
+        if last[r.task, r.cell, r.process] is r or (r.task == "startup" and r.failure is None)
+    ]
 
 
 def newest_by_row(records: Iterable[Record]) -> list[Record]:
@@ -40,14 +56,30 @@ def newest_by_row(records: Iterable[Record]) -> list[Record]:
     return [r for r in agreeing if r.session == row_sessions[row_key(r)]]
 
 
+def with_their_trust(chosen: Sequence[Record], records: Iterable[Record]) -> list[Record]:
+    """Return training records with what their session found out about itself.
+
+    Records of several sessions stay alone: the noise of one says nothing of another.
+    """
+    sessions = {r.session for r in chosen}
+    if len(sessions) != 1:
+        return list(chosen)
+    about = [r for r in records if r.session in sessions and r.task in ("noise", "parity")]
+    return [*chosen, *about]
+
+
 def _common_terms(record: Record) -> tuple[Any, ...]:
     """Return what records must share, beside their versions, to stand in one table."""
     return (record.dataset, record.preset, record.machine, record.commit, record.seed)
 
 
+CELL_COLUMNS = ("device", "mode", "batch_size", "precision", "xla", "environment")
+"""What says, beside model and backend, which cell a record is of."""
+
+
 def row_key(record: Record) -> tuple[Any, ...]:
     """Return what must be equal for backends to stand side by side in a row."""
-    return (record.model, record.device, record.mode, record.batch_size, record.precision)
+    return (record.model, *(getattr(record, name) for name in CELL_COLUMNS))
 
 
 def backends_of(records: Iterable[Record]) -> list[str]:

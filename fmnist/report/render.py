@@ -53,6 +53,14 @@ def with_interval(estimate: Estimate, scale: float = 1.0) -> str:
     return f"{digits(estimate.value * scale)} [{low}, {high}]"
 
 
+def above_one(ratio: Estimate) -> str:
+    """Return a ratio by how many per cent it is above 1, like `+2.38 [-2.89, +7.95]`."""
+    value, low, high = (
+        None if r is None else f"{100 * (r - 1):+.2f}" for r in (ratio.value, ratio.low, ratio.high)
+    )
+    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+
+
 def percent(accuracy: float) -> str:
     """Return an accuracy in per cent with two decimals: as fine as 10,000 images show."""
     return f"{100 * accuracy:.2f}"

@@ -1,15 +1,17 @@
 """The terms that a number was measured under, in words: they stand under every table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fmnist import machine, stats
 from fmnist.record import Record
 from fmnist.report.choose import backends_of
-from fmnist.report.render import joined
+from fmnist.report.render import NOTHING, above_one, joined
+from fmnist.report.trust import MARGIN, noise_of
 
 EPOCH_TERM = (
-    "epoch: geometric mean of n steady epochs of one process with its 95 % interval (Student's t "
-    "on logarithms); ratio: of epochs run in turn, side by side"
+    "epoch: geometric mean of n steady epochs with its 95 % interval (Student's t on logarithms, "
+    "over processes where there are several, else over the rounds of the one); ratio: of epochs "
+    "run in turn, side by side"
 )
 
 
@@ -31,8 +33,8 @@ def terms_of(records: Sequence[Record]) -> tuple[str, ...]:
         f"{joined(r.precision for r in records)}",
         f"mode {joined(r.mode for r in records)}",
         f"XLA (`jit_compile` as Keras resolved it): {xla}",
-        f"epochs trained {_epochs_trained(records)}",
-        *_machine_terms(records),
+        *([f"epochs trained {_epochs_trained(records)}"] if records[0].task == "train" else []),
+        *machine_terms(records),
     )
 
 
@@ -42,6 +44,64 @@ def accuracy_term(records: Sequence[Record]) -> str:
         f"accuracy: test set, after the last epoch, one seed ({joined(r.seed for r in records)}), "
         f"95 % of the sampling error within {_sampling_error(records)} points"
     )
+
+
+def verdict_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what a verdict means in this session, or why it gives none."""
+    found = noise_of(records)
+    if found is None:
+        return ("no verdicts: the session did not run a cell against itself",)
+    return (
+        f"verdict: at 5 %, corrected for the number of rows (Benjamini-Hochberg); same: within "
+        f"{100 * MARGIN:g} %; faster or slower only by more than the session's A/A ratio "
+        f"({above_one(found.again)} %)",
+    )
+
+
+def steadiness_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return which cells' rounds do not keep one level, and whether the others were tested."""
+    tested = {(r.cell.id, r.process): stats.changepoint(r.epoch_s) for r in records}
+    changed = [
+        f"{cell} process {process} from steady round {found.changed_at + 1}"
+        for (cell, process), found in tested.items()
+        if found.changed_at is not None
+    ]
+    untested = sum(not t.certified and t.changed_at is None for t in tested.values())
+    return (
+        *(
+            [f"NOT STEADY, a new level by the changepoint test: {', '.join(changed)}"]
+            if changed
+            else []
+        ),
+        *(
+            [f"{untested} of {len(tested)} processes with too few rounds to test"]
+            if untested
+            else []
+        ),
+        *(["rounds keep one level (changepoint test)"] if not changed and not untested else []),
+    )
+
+
+def why_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return in what the backends worked differently, as far as the records say."""
+    backends = backends_of(records)
+    if len(backends) == 1:
+        return ()
+    shown: Mapping[str, Callable[[Record], str]] = {
+        "XLA": lambda r: "on" if r.jit_compile else "off",
+        "thread pools": lambda r: _listed(r.threads.get("pools", {})),
+        "processors": lambda r: joined(r.threads.get("cpus") or []),
+    }
+    differing = []
+    for what, show in shown.items():
+        by_backend = {b: joined(show(r) for r in records if r.backend == b) for b in backends}
+        if len(set(by_backend.values())) > 1:
+            differing.append(f"{what} {', '.join(f'{b} {v}' for b, v in by_backend.items())}")
+    return (f"like for like: {'; '.join(differing) or 'nothing that is recorded differs'}",)
+
+
+def _listed(pools: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={size}" for name, size in sorted(pools.items())) or NOTHING
 
 
 def failed_terms(records: Sequence[Record]) -> tuple[str, ...]:
@@ -63,7 +123,8 @@ def _sampling_error(records: Sequence[Record]) -> str:
     return f"±{max(50 * ((i.high or 0) - (i.low or 0)) for i in intervals):.2f}"
 
 
-def _machine_terms(records: Sequence[Record]) -> tuple[str, ...]:
+def machine_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the machine, the versions, the environment, the commit and the session."""
     versions = {name: v for r in records for name, v in r.versions.items()}
     flags = {f"{n}={v}" for r in records for n, v in r.flags.items() if not n.startswith("KERAS_")}
     return (

@@ -1,0 +1,132 @@
+"""Columns as data: a title, and what it shows of a row of records."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from fmnist import stats
+from fmnist.record import Parameters, Record, samples
+from fmnist.report.choose import CELL_COLUMNS, row_key
+from fmnist.report.render import NOTHING, percent, with_interval
+from fmnist.stats import Samples
+
+Rows = Sequence[Record]
+"""The records of one row: of one cell's processes, or of the same cell on each backend."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, and what it shows of a row."""
+
+    title: str
+    value: Callable[[Rows], str]
+
+
+def filled(
+    columns: Sequence[Column], rows: Sequence[Rows]
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the header and the rows of a table."""
+    header = tuple(column.title for column in columns)
+    return header, tuple(tuple(column.value(row) for column in columns) for row in rows)
+
+
+def rows_of(records: Iterable[Record]) -> list[Rows]:
+    """Return the records by what must be equal for backends to stand side by side."""
+    rows: dict[tuple[Any, ...], list[Record]] = {}
+    for r in records:
+        rows.setdefault(row_key(r), []).append(r)
+    return sorted(rows.values(), key=lambda row: (parameters(row).total, row_key(row[0])))
+
+
+def place_columns(
+    records: Sequence[Record], flag: Callable[[Rows], str] = lambda _: ""
+) -> list[Column]:
+    """Return the columns that say which cell a row is: only those that vary, the model always.
+
+    `flag` adds a mark to the model's name.
+    """
+    varying = [n for n in CELL_COLUMNS if len({getattr(r, n) for r in records}) > 1]
+    return [
+        Column("model", lambda rows: rows[0].model + flag(rows)),
+        *[Column(n.replace("_", " "), _attribute(n)) for n in varying],
+    ]
+
+
+def _attribute(name: str) -> Callable[[Rows], str]:
+    return lambda rows: str(getattr(rows[0], name)) or NOTHING
+
+
+def of_backend(rows: Rows, backend: str) -> list[Record]:
+    """Return a row's records of one backend, process by process."""
+    return sorted((r for r in rows if r.backend == backend), key=lambda r: r.process)
+
+
+def on(backend: str, show: Callable[[Rows], str]) -> Callable[[Rows], str]:
+    """Return what a row shows of one backend's records."""
+
+    def value(rows: Rows) -> str:
+        records = of_backend(rows, backend)
+        return show(records) if records else NOTHING
+
+    return value
+
+
+def epoch(rows: Rows) -> str:
+    """Return the steady epoch of one cell's processes."""
+    return with_interval(stats.nested_mean(samples(rows)))
+
+
+def accuracy(rows: Rows) -> str:
+    """Return the accuracy at the end, the mean over processes."""
+    return percent(fmean(r.accuracy or 0.0 for r in rows))
+
+
+def neighbours(tops: Rows, bottoms: Rows) -> tuple[Samples, Samples] | None:
+    """Return the epochs of two cells, of the processes that ran side by side to the end."""
+    sides = [{r.process: r for r in records} for records in (tops, bottoms)]
+    common = [
+        p
+        for p, r in sides[0].items()
+        if p in sides[1] and len(r.epoch_s) == len(sides[1][p].epoch_s)
+    ]
+    if not common:
+        return None
+    return samples(sides[0][p] for p in common), samples(sides[1][p] for p in common)
+
+
+def ratio_columns(
+    titles: tuple[str, str],
+    comparisons: Mapping[int, stats.Comparison],
+    verdicts: Mapping[int, stats.Verdict],
+) -> list[Column]:
+    """Return a ratio and the verdict on it, where any is given; both by the row's identity."""
+
+    def ratio(row: Rows) -> str:
+        found = comparisons.get(id(row))
+        return NOTHING if found is None else with_interval(found.ratio)
+
+    shown = [Column(titles[0], ratio)]
+    if verdicts:
+        shown.append(Column(titles[1], lambda row: str(verdicts.get(id(row), NOTHING))))
+    return shown
+
+
+def pooled(
+    values: Callable[[Record], Sequence[float]], scale: float = 1.0
+) -> Callable[[Rows], str]:
+    """Return what shows the geometric mean of each process's values, processes first."""
+    return lambda rows: with_interval(stats.nested_mean([values(r) for r in rows]), scale)
+
+
+def mean_of(name: str) -> Callable[[Rows], str]:
+    """Return what shows the geometric mean of a field that each record has one value of."""
+    return lambda rows: with_interval(stats.geometric_mean([getattr(r, name) for r in rows]))
+
+
+def parameters(rows: Rows) -> Parameters:
+    """Return a row's parameters. Raises ValueError for a record that lacks them."""
+    found = rows[0].parameters
+    if found is None:
+        raise ValueError(f"{rows[0].cell.id}: a record without failure has parameters")
+    return found

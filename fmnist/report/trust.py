@@ -1,0 +1,130 @@
+"""How far a session's numbers can be trusted: what it measured of itself, and what that says.
+
+Every verdict of the session is held against its noise.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fmnist import stats
+from fmnist.grid import NOISE_STEPS, SPIKES, Cell
+from fmnist.record import Record, samples, unpacked
+from fmnist.report.choose import good
+from fmnist.stats import Comparison, Estimate, Samples, Verdict
+
+FEWEST_FOR_A_SPREAD = 3
+MARGIN = 0.02
+"""What counts as the same time: a ratio from 1 / 1.02 to 1.02."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A session's cell against itself, and against itself with known extra steps.
+
+    Attributes:
+        cell: which one.
+        again: the A/A ratio of its processes.
+        spikes: by name (as in `grid.SPIKES`), the ratio that was found for the extra steps.
+        smallest_effect: the smallest relative effect that such a comparison finds 95 % of the
+            time; None with a single pair of processes.
+        spread_in_turn: coefficient of variation of the ratio over pairs of processes.
+        spread_apart: the same, each process held against the twin of the next pair, which did not
+            take turns with it; both None with fewer than three pairs.
+    """
+
+    cell: Cell
+    again: Estimate
+    spikes: dict[str, Estimate]
+    smallest_effect: float | None
+    spread_in_turn: float | None
+    spread_apart: float | None
+
+    @property
+    def floor(self) -> float:
+        """The largest |ln ratio| that the interval of the A/A ratio reaches."""
+        if self.again.low is None or self.again.high is None:
+            return math.inf
+        return max(abs(math.log(self.again.low)), abs(math.log(self.again.high)))
+
+
+def noise_of(records: Sequence[Record]) -> Noise | None:
+    """Return the noise of one session's records; None if it did not measure its own."""
+    pairs = good(records, "noise")
+    if not pairs:
+        return None
+    base, twin = samples(pairs), samples(pairs, "twin")
+    return Noise(
+        cell=pairs[0].cell,
+        again=stats.nested_ratio(twin, base),
+        spikes={name: stats.nested_ratio(samples(pairs, name), base) for name in SPIKES},
+        smallest_effect=stats.smallest_effect(twin, base),
+        spread_in_turn=_spread(twin, base),
+        spread_apart=_spread(twin[1:] + twin[:1], base),
+    )
+
+
+def _spread(tops: Samples, bottoms: Samples) -> float | None:
+    """Return the coefficient of variation of the ratios of processes; None for fewer than three."""
+    if len(tops) < FEWEST_FOR_A_SPREAD:
+        return None
+    ratios = [
+        stats.geometric_mean(top).value / stats.geometric_mean(bottom).value
+        for top, bottom in zip(tops, bottoms, strict=True)
+    ]
+    return float(np.std(ratios, ddof=1) / np.mean(ratios))
+
+
+def verdicts(
+    comparisons: Mapping[int, Comparison], records: Sequence[Record]
+) -> dict[int, Verdict]:
+    """Return the verdicts, held against the session's noise; none if it did not measure that."""
+    noise = noise_of(records)
+    if noise is None or not comparisons:
+        return {}
+    given = stats.verdicts(list(comparisons.values()), noise.floor, MARGIN)
+    return dict(zip(comparisons, given, strict=True))
+
+
+def expected_ratio(spike: str) -> float:
+    """Return by what a spike's extra steps lengthen the work of an epoch."""
+    return 1 + NOISE_STEPS * SPIKES[spike] // 100 / NOISE_STEPS
+
+
+def certificates(records: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
+    """Return the parity records that have a certificate, by model and device, seed by seed."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for record in good(records, "parity"):
+        found.setdefault((record.model, record.device), []).append(record)
+    return found
+
+
+def unequal(records: Sequence[Record]) -> set[tuple[str, str]]:
+    """Return the (model, device) whose backends did not do the same work, by the certificate."""
+    return {
+        (record.model, record.device)
+        for record in good(records, "parity")
+        if record.parity is not None and record.parity.exceeded
+    }
+
+
+def accuracy_differences(records: Sequence[Record]) -> list[float]:
+    """Return, for each certificate, by how many points its second backend is more accurate."""
+    pairs = map(_recognised, records)
+    return [100 * float(theirs.mean() - ours.mean()) for ours, theirs in pairs]
+
+
+def p_of_images(records: Sequence[Record]) -> list[float]:
+    """Return, for each certificate, McNemar's p value of the images that one alone recognised."""
+    return [stats.mcnemar(*_recognised(record)) for record in records]
+
+
+def _recognised(record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """Return which test images each backend recognised, ours first, bool (n,) each."""
+    if record.parity is None:
+        raise ValueError(f"{record.cell.id}: a parity record without failure has a certificate")
+    correct = record.parity.correct
+    ours, theirs = (correct[name] for name in (record.backend, record.parity.against))
+    return unpacked(ours, record.test_images), unpacked(theirs, record.test_images)

@@ -1,0 +1,193 @@
+"""What a session finds out about itself: its noise, where an epoch goes, whether the work is equal.
+
+Each is a task of its own, with workers of its own, apart from every timing that gets compared.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fmnist import grid, parity
+from fmnist.channel import Order, Ready
+from fmnist.grid import Cell
+from fmnist.launch import (
+    CellRun,
+    Observer,
+    Program,
+    WorkerFailureError,
+    in_turn,
+    terms_of,
+)
+from fmnist.measure import utc_now
+from fmnist.plan import Plan
+from fmnist.record import Parity, Record, append, packed
+
+STOP = Order(command="stop")
+TRACE = Order(command="trace")
+
+
+def variant(name: str) -> Order:
+    """Return the order to run one variant of an epoch."""
+    return Order(command="variant", variant=name)
+
+
+def run_noise(plan: Plan, observer: Observer, program: Program = None) -> list[Record]:
+    """Run the session's noise cell against itself, in pairs of processes; return their records."""
+    pairs = range(plan.noise_pairs)
+    return [_noise_pair(plan, observer, program, process) for process in pairs]
+
+
+def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) -> Record:
+    """Run one process against another of the same cell, in turn; return the record of both."""
+    cell = plan.noise_cell
+    measured = plan.measured([cell], "noise", process)
+    if measured is not None:
+        return measured[0]
+    base, twin = (
+        CellRun(plan, cell, plan.job(cell, "noise"), observer, process=process, role=role)
+        for role in ("base", "twin")
+    )
+    sides = (
+        (base, [variant("epoch"), variant(grid.REFERENCE)]),
+        (twin, [variant(name) for name in grid.NOISE_VARIANTS]),
+    )
+    rounds = 1 + plan.preset.noise_rounds
+    try:
+        with ExitStack() as resources:
+            for run, orders in in_turn(sides, process):
+                run.start(resources, program, rounds * len(orders) + 1)
+            for number in range(rounds):
+                for run, orders in in_turn(sides, number):
+                    for order in in_turn(orders, number):
+                        run.take(order)
+                if twin.failure:
+                    base.fail(f"its twin failed: {twin.failure}")
+            twin.take(STOP)
+            base.take(STOP)
+    finally:
+        beside_s = {name: twin.seconds_of(name) for name in grid.NOISE_VARIANTS}
+        record = base.keep(beside_s=beside_s | {grid.REFERENCE: base.seconds_of(grid.REFERENCE)})
+    return record
+
+
+def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program = None) -> Record:
+    """Run a cell's epoch whole and with one part after the other taken away, in turn."""
+    measured = plan.measured([cell], "breakdown", 0)
+    if measured is not None:
+        return measured[0]
+    run = CellRun(plan, cell, plan.job(cell, "breakdown"), observer)
+    names = ("epoch", *grid.BREAKDOWN_VARIANTS)
+    rounds = 1 + plan.preset.breakdown_rounds
+    try:
+        with ExitStack() as resources:
+            run.start(resources, program, rounds * len(names) + 1)
+            for number in range(rounds):
+                for name in in_turn(names, number):
+                    run.take(variant(name))
+            run.take(STOP)
+    finally:
+        record = run.keep(beside_s={n: run.seconds_of(n) for n in grid.BREAKDOWN_VARIANTS})
+    return record
+
+
+def run_parity(
+    plan: Plan, cells: Sequence[Cell], observer: Observer, program: Program = None
+) -> list[Record]:
+    """Have every pair of backends among a group's cells do the same work; return what differed."""
+    pairs = list(backend_pairs(cells))
+    seeds = range(plan.seed, plan.seed + plan.parity_seeds)
+    return [_parity(plan, pair, seed, observer, program) for seed in seeds for pair in pairs]
+
+
+def backend_pairs(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """Yield the pairs of cells that differ by their backend alone, each once."""
+    order = list(grid.BACKENDS)
+    usual = [cell for cell in cells if cell.xla == "auto" and not cell.environment]
+    for ours in usual:
+        for theirs in usual:
+            same = ours == dataclasses.replace(theirs, backend=ours.backend)
+            if same and order.index(ours.backend) < order.index(theirs.backend):
+                yield ours, theirs
+
+
+class Followed(NamedTuple):
+    """What one backend's worker left of the steps that it followed."""
+
+    ready: Ready
+    trace: parity.Trace
+    recognised: np.ndarray
+
+
+def _parity(
+    plan: Plan, pair: tuple[Cell, Cell], seed: int, observer: Observer, program: Program
+) -> Record:
+    """Have both cells follow the same steps, one after the other; return the certificate."""
+    measured = plan.measured(pair[:1], "parity", seed - plan.seed)
+    if measured is not None:
+        return measured[0]
+    started_at = utc_now()
+    job = plan.job(pair[0], "parity")
+    failure, fields = None, {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            followed = [_follow(plan, cell, seed, Path(folder), observer, program) for cell in pair]
+        fields = _certificate(pair, seed, job.steps, followed)
+    except WorkerFailureError as error:
+        failure = str(error)
+    record = Record.model_validate(
+        {
+            **terms_of(plan, pair[0], "parity", started_at),
+            "train_images": job.train_images,
+            "test_images": job.test_images,
+            "process": seed - plan.seed,
+            **fields,
+            "failure": failure,
+        }
+    )
+    append(record, plan.records_path)
+    observer.ended(record)
+    return record
+
+
+def _follow(
+    plan: Plan, cell: Cell, seed: int, folder: Path, observer: Observer, program: Program
+) -> Followed:
+    """Return what the cell's worker traced. Raises WorkerFailureError, naming the backend."""
+    path = folder / f"{cell.backend}.npz"
+    job = plan.job(cell, "parity").model_copy(update={"trace_path": str(path), "seed": seed})
+    run = CellRun(plan, cell, job, observer, process=seed - plan.seed)
+    with ExitStack() as resources:
+        run.start(resources, program, steps=2)
+        run.take(TRACE)
+        run.take(STOP)
+    if run.failure is not None or run.ready is None or run.traced is None:
+        raise WorkerFailureError(f"{cell.backend}: {run.failure}")
+    return Followed(run.ready, *parity.load(path, run.traced.weights_sha256))
+
+
+def _certificate(
+    pair: tuple[Cell, Cell], seed: int, steps: int, followed: Sequence[Followed]
+) -> dict[str, Any]:
+    """Return the fields of a parity record that was measured."""
+    ours, theirs = followed
+    return {
+        "parity": Parity(
+            against=pair[1].backend,
+            seed=seed,
+            steps=steps,
+            weights_sha256=ours.trace.weights_sha256,
+            differences=parity.differences(ours.trace, theirs.trace),
+            tolerances=dict(parity.TOLERANCES),
+            correct={
+                cell.backend: packed(f.recognised) for cell, f in zip(pair, followed, strict=True)
+            },
+        ),
+        "parameters": ours.ready.parameters,
+        "versions": ours.ready.versions | theirs.ready.versions,
+        "flags": ours.ready.flags | theirs.ready.flags,
+    }

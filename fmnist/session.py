@@ -1,0 +1,31 @@
+"""A whole session: first what it finds out about itself, then every group of its cells."""
+
+from collections.abc import Iterator
+
+from fmnist.budget import Budget
+from fmnist.launch import Observer, Program, run_processes, run_startups
+from fmnist.plan import Plan
+from fmnist.record import Record
+from fmnist.selfcheck import run_breakdown, run_noise, run_parity
+
+
+def run_session(plan: Plan, observer: Observer, program: Program = None) -> Iterator[Record]:
+    """Run all that the plan holds; yield each record once it is on the disk."""
+    plan.begin()
+    yield from run_noise(plan, observer, program)
+    budget = budget_of(plan)
+    for group in plan.groups:
+        share = budget.next_share() if budget else None
+        yield from run_processes(plan, group, observer, share, program)
+        yield from run_startups(plan, group, observer, program)
+        yield from run_parity(plan, group, observer, program)
+        for cell in group:
+            if cell in plan.breakdown_cells:
+                yield run_breakdown(plan, cell, observer, program)
+
+
+def budget_of(plan: Plan) -> Budget | None:
+    """Return the budget for the training of all groups, used up from the first share on."""
+    if plan.budget_s is None:
+        return None
+    return Budget(plan.budget_s, plan.precision_target, len(plan.groups))
