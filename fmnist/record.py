@@ -41,6 +41,13 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 """What a record of each task holds, unless it says why it failed."""
 
+NEEDED_BESIDE: Mapping[str, tuple[str, ...]] = {
+    "overhead": ("plain",),
+    "noise": ("twin",),
+    "breakdown": grid.BREAKDOWN_VARIANTS,
+}
+"""By task, the epochs that its own are compared with."""
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
@@ -238,6 +245,9 @@ class Record(Part):
         if self.failure is not None:
             return self
         absent = [name for name in NEEDED[self.task] if getattr(self, name) in (None, (), {})]
+        absent += [
+            f"beside_s.{n}" for n in NEEDED_BESIDE.get(self.task, ()) if n not in self.beside_s
+        ]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
         if self.task == "train" and len(self.history) != 1 + len(self.epoch_s):

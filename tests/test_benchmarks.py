@@ -56,13 +56,14 @@ def test_pytest_benchmark_holds_the_seconds_that_the_child_measured(
 
 
 def test_every_benchmark_ran_on_both_backends(session: tuple[str, dict[str, Any], Path]) -> None:
-    """Training, prediction, start-up and overhead are there for TensorFlow and for JAX."""
+    """Training, prediction, start-up, overhead and breakdown for each; noise for one cell."""
     _, document, _ = session
     ran = {re.sub(r"\[dense3-(\w+)-.*", r" \1", b["name"]) for b in document["benchmarks"]}
 
     kinds = "epoch first_epoch predict latency import build first_step".split()
-    kinds += ["overhead_suite", "overhead_plain_script"]
-    assert ran == {f"test_{kind} {b}" for kind in kinds for b in ("tensorflow", "jax")}
+    kinds += ["overhead_suite", "overhead_plain_script", "breakdown"]
+    noise = {"test_noise tensorflow", "test_reference tensorflow"}
+    assert ran == noise | {f"test_{kind} {b}" for kind in kinds for b in ("tensorflow", "jax")}
 
 
 def test_machine_facts_are_in_the_json(session: tuple[str, dict[str, Any], Path]) -> None:

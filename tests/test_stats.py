@@ -298,12 +298,14 @@ def test_few_rounds_are_neither_steady_nor_changed(rounds: list[float]) -> None:
         ([1.01, 1.0, 1.02, 1.0, 1.01, 1.02, 1.0], Steadiness(certified=True, changed_at=None)),
         ([2.0, 2.01, 1.0, 1.02, 1.01, 1.0, 1.01], Steadiness(certified=False, changed_at=2)),
         ([1.0, 1.02, 1.01, 1.0, 1.01, 2.0, 2.01], Steadiness(certified=False, changed_at=5)),
+        ([2.0, 1.02, 1.01, 1.0, 1.01, 1.0, 1.01], Steadiness(certified=False, changed_at=1)),
         ([1.0, 1.02, 1.01, 2.0, 1.01, 1.0, 1.01], Steadiness(certified=True, changed_at=None)),
+        ([1.0, 1.02, 1.01, 1.0, 1.01, 1.0, 2.00], Steadiness(certified=True, changed_at=None)),
     ],
-    ids=["equal", "steady", "warming up", "slowing down", "one disturbed"],
+    ids=["equal", "steady", "two warm up", "slowing down", "one warms up", "disturbed", "at last"],
 )
 def test_change_is_found_where_it_is(rounds: list[float], steadiness: Steadiness) -> None:
-    """The first round of a new level is named; a single slow round is no level."""
+    """The first round of a new level is named; one slow round is none unless it is the first."""
     assert stats.changepoint(rounds) == steadiness
     assert stats.changepoint([1_000 * seconds for seconds in rounds]) == steadiness
 

@@ -475,7 +475,7 @@ def _noise_terms(compared: Compared) -> tuple[str, ...]:
         f"{above_one(noises[1].again)} % after: no ratio within {digits(floor)} % of 1 is called a "
         "difference",
         *(
-            [f"smallest effect that either session would find: {digits(max(effects))} %"]
+            [f"smallest effect that both sessions would find: {digits(max(effects))} %"]
             if effects
             else []
         ),

@@ -59,7 +59,11 @@ def noise_of(records: Sequence[Record]) -> Noise | None:
     return Noise(
         cell=pairs[0].cell,
         again=stats.nested_ratio(twin, base),
-        spikes={name: stats.nested_ratio(samples(pairs, name), base) for name in SPIKES},
+        spikes={
+            name: stats.nested_ratio(samples(pairs, name), base)
+            for name in SPIKES
+            if all(name in pair.beside_s for pair in pairs)
+        },
         smallest_effect=stats.smallest_effect(twin, base),
         spread_in_turn=_spread(twin, base),
         spread_apart=_spread(twin[1:] + twin[:1], base),

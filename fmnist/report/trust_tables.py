@@ -40,6 +40,7 @@ def noise(records: Sequence[Record]) -> Table | None:
                 _spike(found.spikes[name]),
             )
             for name, percent in SPIKES.items()
+            if name in found.spikes
         ),
     ]
     pairs = good(records, "noise")
