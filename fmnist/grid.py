@@ -33,7 +33,7 @@ TRUNCATING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 
 SMALLEST_LISTED_BATCH = 20
 
-AUDIT_STEPS = 10
+AUDIT_STEPS = 5
 NOISE_STEPS = 100
 BREAKDOWN_STEPS = 20
 """Steps of an epoch that is run in variants; a per cent of NOISE_STEPS is a whole step."""
@@ -117,6 +117,12 @@ SPIKES: Mapping[str, int] = MappingProxyType(
 REFERENCE = "reference"
 """The variant that is no epoch: a product of two matrices, to set machines side by side."""
 
+
+def base_of(spike: str) -> str:
+    """Return the name of the epochs, as long as ever, that a spike is held against."""
+    return f"base_of_{spike}"
+
+
 NOISE_VARIANTS = ("twin", *SPIKES)
 """What the second process of a noise pair runs, in turn with the `epoch` of the first."""
 
@@ -176,7 +182,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             overhead_images=500,
             overhead_rounds=2,
             audit_rounds=1,
-            noise_pairs=2,
+            noise_pairs=1,
             noise_rounds=2,
             parity_seeds=1,
             parity_images=2_000,
@@ -189,7 +195,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "quick": Preset(
             summary="the default: minutes on two cores, on a sample of the images",
             models=("dense3", "lenet_dropout", "conv_8_24_48"),
-            train_images=5_000,
+            train_images=3_000,
             test_images=2_000,
             rounds=6,
             batch_size=100,
@@ -197,11 +203,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             predict_rounds=5,
             latency_calls=100,
             startup_processes=1,
-            overhead_images=20_000,
-            overhead_rounds=8,
-            audit_rounds=2,
+            overhead_images=10_000,
+            overhead_rounds=6,
+            audit_rounds=1,
             noise_pairs=3,
-            noise_rounds=8,
+            noise_rounds=4,
             parity_seeds=1,
             parity_images=2_000,
             parity_steps=20,

@@ -51,7 +51,8 @@ NEEDED_BESIDE: Mapping[str, tuple[str, ...]] = {
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Positive = Annotated[int, Field(ge=1, le=10**15)]
 Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
@@ -166,10 +167,10 @@ class Record(Part):
     mode: str
     preset: str
     dataset: Literal["fashion-mnist", "stand-in"]
-    train_images: Annotated[int, Field(ge=1)]
+    train_images: Positive
     validation_images: Count = 0
-    test_images: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    test_images: Positive
+    batch_size: Positive
     precision: str
     xla: str = "auto"
     environment: Name = ""

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fmnist import train
-from fmnist.grid import REFERENCE, SPIKES
+from fmnist.grid import REFERENCE, SPIKES, base_of
 from fmnist.measure import Stopwatch, no_fence
 
 REFERENCE_SIZE = 1_024
@@ -49,7 +49,10 @@ class Variants:
         self._stand_ins: dict[str, keras.Model] = {}
         self._matrix = np.random.default_rng(0).random((REFERENCE_SIZE,) * 2, dtype=np.float32)
         self._runs: Mapping[str, Callable[[], tuple[float, float]]] = {
-            **dict.fromkeys(("epoch", "twin", "fenced"), partial(self._fit, model, images)),
+            **dict.fromkeys(
+                ("epoch", "twin", "fenced", *map(base_of, SPIKES)),
+                partial(self._fit, model, images),
+            ),
             **{
                 name: partial(self._fit, model, images, steps=steps + steps * percent // 100)
                 for name, percent in SPIKES.items()

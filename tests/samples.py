@@ -100,6 +100,7 @@ def noise(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
     seconds = (1.0, 1.1, 1.0)
     beside = {
         "twin": (1.1, 1.0, 1.0),
+        **{f"base_of_spike_{percent}": seconds for percent in (1, 2, 3, 5)},
         "spike_1": (1.01, 1.11, 1.01),
         "spike_2": (1.02, 1.12, 1.02),
         "spike_3": (1.03, 1.13, 1.03),

@@ -244,14 +244,6 @@ def test_machine_that_cannot_be_read_is_told() -> None:
         of_one_machine(session(1, machine={"memory_bytes": "much"}))
 
 
-def test_noise_record_without_its_variants_is_told() -> None:
-    """A stranger's noise record that lacks what noise is measured by is an error, not a crash."""
-    incomplete = noise(session="day-1", beside_s={"twin": (1.0, 1.0, 1.0)})
-
-    with pytest.raises(HistoryError, match="session day-1: a noise record without all of twin"):
-        history.tables([*session(1), incomplete])
-
-
 @pytest.fixture
 def two_files(tmp_path: Path) -> list[Path]:
     """Two results files of one machine."""

@@ -74,8 +74,8 @@ def covered(estimates: Sequence[Estimate], truth: float = 1.0) -> float:
 
 @pytest.mark.parametrize(("processes", "rounds"), SHAPES)
 def test_interval_of_a_mean_covers(processes: int, rounds: int) -> None:
-    """Over 1,200 sessions, 93 to 97 % of the intervals of a mean hold the truth."""
-    sessions = simulated(1, (1_200, 1, processes, rounds), Machine(drift=0.01)).tolist()
+    """Over 1,000 sessions, 93 to 97 % of the intervals of a mean hold the truth."""
+    sessions = simulated(1, (1_000, 1, processes, rounds), Machine(drift=0.01)).tolist()
 
     share = covered([stats.nested_mean(cell) for [cell] in sessions])
     assert share == pytest.approx(0.95, abs=0.02)
@@ -83,8 +83,8 @@ def test_interval_of_a_mean_covers(processes: int, rounds: int) -> None:
 
 @pytest.mark.parametrize(("processes", "rounds"), SHAPES)
 def test_interval_of_a_ratio_covers(processes: int, rounds: int) -> None:
-    """Over 1,200 sessions that drift by 5 %, 93 to 97 % of the ratios' intervals hold the truth."""
-    sessions = simulated(2, (1_200, 2, processes, rounds)).tolist()
+    """Over 1,000 sessions that drift by 5 %, 93 to 97 % of the ratios' intervals hold the truth."""
+    sessions = simulated(2, (1_000, 2, processes, rounds)).tolist()
 
     share = covered([stats.nested_ratio(a, b) for a, b in sessions])
     assert share == pytest.approx(0.95, abs=0.02)
@@ -92,8 +92,8 @@ def test_interval_of_a_ratio_covers(processes: int, rounds: int) -> None:
 
 @pytest.mark.parametrize(("processes", "rounds"), SHAPES)
 def test_interval_of_two_sessions_covers(processes: int, rounds: int) -> None:
-    """Two sessions without a drift between them: 93 to 98 % of 1,200 intervals hold the truth."""
-    sessions = simulated(3, (1_200, 2, processes, rounds), Machine(drift=0)).tolist()
+    """Two sessions without a drift between them: 93 to 98 % of 1,000 intervals hold the truth."""
+    sessions = simulated(3, (1_000, 2, processes, rounds), Machine(drift=0)).tolist()
 
     share = covered([stats.ratio_apart(a, b) for a, b in sessions])
     assert 0.93 <= share <= 0.98
@@ -217,14 +217,14 @@ def test_one_process_errs_where_processes_differ_most() -> None:
 
 
 def test_verdicts_are_corrected_for_their_number() -> None:
-    """With 10 pairs of equals and no noise, at most 8 % of 150 sessions have a false verdict."""
+    """With 10 pairs of equals and no noise, at most 8 % of 100 sessions have a false verdict."""
     wrong = 0
-    for session in simulated(9, (150, 20, 5, 3)).tolist():
+    for session in simulated(9, (100, 20, 5, 3)).tolist():
         pairs = zip(session[::2], session[1::2], strict=True)
         compared = [stats.compare_side_by_side(a, b, 0.02) for a, b in pairs]
         wrong += bool(CALLS & set(stats.verdicts(compared, noise=0, margin=0.02)))
 
-    assert wrong / 150 <= 0.08
+    assert wrong / 100 <= 0.08
 
 
 def test_what_differs_by_the_margin_is_seldom_called_the_same() -> None:

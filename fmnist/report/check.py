@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from fmnist import machine
-from fmnist.grid import BREAKDOWN_VARIANTS, NOISE_VARIANTS
 from fmnist.record import MAX_LINE_BYTES, SCHEMA, Record, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, sessions_of
@@ -36,13 +35,6 @@ IMAGES_APART = 2
 
 FLOAT32_ROUNDING = 2 * float(np.finfo(np.float32).eps)
 """How far a share that a backend divided in float32 may lie from the true one, relative."""
-
-NEIGHBOURS: Mapping[str, tuple[str, ...]] = {
-    "overhead": ("plain",),
-    "noise": NOISE_VARIANTS,
-    "breakdown": BREAKDOWN_VARIANTS,
-}
-"""By task, the epochs that its own are compared with."""
 
 Complaint = tuple[str, str]
 """What is wrong, and what it should be."""
@@ -156,9 +148,6 @@ def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterat
     yield from _of_model(record, parameters)
     too_many = list(_of_data_set(record))
     yield from too_many or (*_of_accuracy(record), *_of_certificate(record))
-    wanted = NEIGHBOURS.get(record.task, ()) if record.failure is None else ()
-    for name in set(wanted) - record.beside_s.keys():
-        yield f"beside_s has no {name}", f"task {record.task} compares epochs with those"
     try:
         machine.summary(record.machine)
     except (TypeError, KeyError, OverflowError) as error:

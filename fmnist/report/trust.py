@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmnist import stats
-from fmnist.grid import NOISE_STEPS, SPIKES, Cell
+from fmnist.grid import NOISE_STEPS, SPIKES, Cell, base_of
 from fmnist.record import Record, samples, unpacked
 from fmnist.report.choose import good
 from fmnist.stats import Comparison, Estimate, Samples, Verdict
@@ -60,9 +60,9 @@ def noise_of(records: Sequence[Record]) -> Noise | None:
         cell=pairs[0].cell,
         again=stats.nested_ratio(twin, base),
         spikes={
-            name: stats.nested_ratio(samples(pairs, name), base)
+            name: stats.nested_ratio(samples(pairs, name), samples(pairs, base_of(name)))
             for name in SPIKES
-            if all(name in pair.beside_s for pair in pairs)
+            if all({name, base_of(name)} <= pair.beside_s.keys() for pair in pairs)
         },
         smallest_effect=stats.smallest_effect(twin, base),
         spread_in_turn=_spread(twin, base),
