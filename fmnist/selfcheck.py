@@ -61,6 +61,8 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
                 _noise_round(base, twin, number)
                 if twin.failure:
                     base.fail(f"its twin failed: {twin.failure}")
+            for _ in range(rounds):  # last: an epoch right after it would be slower
+                base.take(variant(grid.REFERENCE))
             twin.take(STOP)
             base.take(STOP)
     finally:
@@ -76,7 +78,6 @@ def _noise_round(base: CellRun, twin: CellRun, number: int) -> None:
     So every epoch comes after one of the other process. One that comes after another of its own
     process is faster (about 5 % with TensorFlow on two cores), which would hide a small spike.
     """
-    base.take(variant(grid.REFERENCE))
     for name in in_turn(grid.NOISE_VARIANTS, number):
         of_base = variant("epoch" if name == "twin" else grid.base_of(name))
         for run, order in in_turn(((base, of_base), (twin, variant(name))), number):

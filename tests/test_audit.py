@@ -28,6 +28,7 @@ def test_clock_that_stops_too_early_is_found() -> None:
     assert "0.1 s by the fence and 1 s as the sum of its steps" in reason
 
 
-def test_cell_without_an_audit_is_not_failed() -> None:
-    """A cell that died before its audit fails for its own reason."""
+def test_cell_without_a_whole_audit_is_not_failed() -> None:
+    """A cell that died before or in its audit fails for its own reason."""
     assert disagreement({}, steps=10) is None
+    assert disagreement({"fenced": (0.1,)}, steps=10) is None

@@ -84,7 +84,7 @@ def test_lines_of_schema_1_have_no_digest() -> None:
     [
         ({"started_at": "2016-01-01T00:00:00Z"}, 1, "the release of Fashion-MNIST (2017-08-25)"),
         ({"started_at": "2024-01-03T00:00:00Z"}, 1, "and now (2024-01-02T00:00:00+00:00)"),
-        ({"test_images": 10**400}, 1, "more than 10,000 test images; the data set has no more"),
+        ({"test_images": 20_000}, 1, "more than 10,000 test images; the data set has no more"),
         ({"validation_images": 60_000}, 1, "more than 60,000 training images"),
         ({"model": "mixer"}, 1, "unknown model 'mixer'; there are: conv_8_24_48,"),
         (
@@ -339,7 +339,8 @@ def test_number_beyond_any_float_is_a_finding(tmp_path: Path) -> None:
     document = json.loads(record().to_json()) | {"digest": None, "train_images": 10**400}
     path.write_text(json.dumps(document), encoding="utf-8")
 
-    assert "line 1: train_images: Input should be less than" in str(check(path, PARAMETERS, NOW).findings[0])
+    found = str(check(path, PARAMETERS, NOW).findings[0])
+    assert "line 1: train_images: Input should be less than" in found
 
 
 ANY_JSON = st.recursive(

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
-from samples import pair
+from samples import noise, pair, parity
 
 from fmnist import record
 from fmnist.report import publish
 
-README = f"# x\n\n{publish.BEGIN}\n{publish.END}\n\nmore\n"
+BLOCKS = [f"{publish.BEGIN.format(b)}\n{publish.END.format(b)}" for b in publish.BLOCKS]
+README = "# x\n\n" + "\n\n".join(BLOCKS) + "\n\nmore\n"
 
 
 @pytest.fixture
@@ -36,6 +37,18 @@ def test_publishing_twice_changes_nothing(root: Path) -> None:
     assert readme.startswith("# x\n")
     assert readme.endswith("\n\nmore\n")
     assert "Speed: seconds per steady epoch" in readme
+
+
+def test_trust_is_that_of_the_newest_session_that_has_it(root: Path) -> None:
+    """The README opens its word on trust with the noise and the certificate of one session."""
+    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
+    for made in (noise(**later), parity(**later), *pair(**later)):
+        record.append(made, root / "results" / "raw" / "later.jsonl")
+    write(root)
+
+    readme = (root / "README.md").read_text()
+    first = readme.index("The noise of this session")
+    assert first < readme.index("The same work: parity certificate")
 
 
 def test_edited_table_is_stale(root: Path) -> None:

@@ -11,6 +11,7 @@ from fmnist.plan import Plan
 from fmnist.session import run_session
 
 MakePlan = Callable[..., Plan]
+VARIANTS = len(grid.NOISE_VARIANTS)
 
 
 @pytest.fixture
@@ -41,10 +42,10 @@ def test_sides_of_a_noise_pair_take_turns(make_plan: MakePlan, trace: Path) -> N
     selfcheck.run_noise(plan, Recorder(), fake(trace))
 
     orders = [line.split()[1] for line in trace.read_text().splitlines()]
-    first, second = " ".join(orders[: orders.index("stop")]).split(grid.REFERENCE)[1:3]
-    twins = [[name in grid.NOISE_VARIANTS for name in round_.split()] for round_ in (first, second)]
-    assert twins[0] == [False, True] * len(grid.NOISE_VARIANTS)
-    assert twins[1] == [True, False] * len(grid.NOISE_VARIANTS)
+    first, second = (orders[i * 2 * n : (i + 1) * 2 * n] for i, n in ((1, VARIANTS), (2, VARIANTS)))
+    twins = [[name in grid.NOISE_VARIANTS for name in names] for names in (first, second)]
+    assert twins[0] == [True, False] * VARIANTS
+    assert twins[1] == [False, True] * VARIANTS
 
 
 def test_twin_that_dies_fails_the_pair(make_plan: MakePlan, trace: Path) -> None:

@@ -63,6 +63,21 @@ def test_spike_is_found_or_not() -> None:
     assert set(shown.values()) <= {"no difference", "yes", "no"}
 
 
+def test_many_pairs_are_tried_as_small_sessions() -> None:
+    """With 20 pairs the report says how often a false verdict was given, and what was found."""
+    spread = [1 + 0.002 * (p % 5 - 2) for p in range(20)]
+    pairs = [
+        noise(process=p, beside_s={n: tuple(f * s for s in v) for n, v in noise().beside_s.items()})
+        for p, f in enumerate(spread)
+    ]
+    table = trust_tables.noise(pairs)
+    assert table is not None
+
+    terms = "; ".join(table.terms)
+    assert "each A/A pair taken as a session of its own: 0 of 20" in terms
+    assert trust.found_share(pairs, "spike_5", 5) == 1.0
+
+
 def test_verdict_is_held_against_the_noise() -> None:
     """JAX at half the time is faster in a quiet session, and `cannot tell` in a wild one."""
     trained = [r for p in range(3) for r in pair(process=p)]

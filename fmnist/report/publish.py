@@ -5,12 +5,14 @@ from pathlib import Path
 
 from fmnist import machine
 from fmnist.record import Record, read
-from fmnist.report import tables
+from fmnist.report import tables, trust_tables
 from fmnist.report.choose import newest_by_row, sessions_of, with_their_trust
 from fmnist.report.render import render
 
-BEGIN = "<!-- fmnist publish: begin -->"
-END = "<!-- fmnist publish: end -->"
+BEGIN = "<!-- fmnist publish {}: begin -->"
+END = "<!-- fmnist publish {}: end -->"
+BLOCKS = ("speed", "trust")
+"""What stands between such lines in the README."""
 
 
 class PublishError(ValueError):
@@ -25,10 +27,10 @@ def pages(root: Path) -> dict[Path, str]:
     records = committed(root / "results" / "raw")
     sessions = list(reversed(sessions_of(records)))
     readme = root / "README.md"
-    return {
-        root / "results" / "README.md": _index(sessions),
-        readme: _with_block(readme, _headline(records)),
-    }
+    text = readme.read_text(encoding="utf-8")
+    for name, block in zip(BLOCKS, (_headline(records), _trust(sessions)), strict=True):
+        text = _with_block(text, readme, name, block)
+    return {root / "results" / "README.md": _index(sessions), readme: text}
 
 
 def stale(wanted: Mapping[Path, str]) -> list[Path]:
@@ -76,10 +78,20 @@ def _headline(records: Iterable[Record]) -> str:
     return render(table, "markdown").rstrip()
 
 
-def _with_block(path: Path, block: str) -> str:
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def _trust(sessions: Iterable[Sequence[Record]]) -> str:
+    """Return what the newest session on the real data found out about itself."""
+    for session in sessions:
+        opening = [trust_tables.noise(session), trust_tables.parity(session)]
+        if session[0].dataset == "fashion-mnist" and None not in opening:
+            return "\n\n".join(render(t, "markdown").rstrip() for t in opening if t is not None)
+    return "No session that measured its own noise is published yet."
+
+
+def _with_block(text: str, path: Path, name: str, block: str) -> str:
+    """Return the text with what is between a block's lines replaced."""
+    begins, ends = BEGIN.format(name), END.format(name)
+    before, begin, rest = text.partition(begins)
+    _, end, after = rest.partition(ends)
     if not begin or not end:
-        raise PublishError(f"{path} lacks the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{block}\n\n{END}{after}"
+        raise PublishError(f"{path} lacks the lines {begins!r} and {ends!r}")
+    return f"{before}{begin}\n\n{block}\n\n{end}{after}"

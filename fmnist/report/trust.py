@@ -70,6 +70,41 @@ def noise_of(records: Sequence[Record]) -> Noise | None:
     )
 
 
+def false_verdicts(records: Sequence[Record], alpha: float) -> int:
+    """Return how many A/A pairs would have been called faster or slower, each on its own.
+
+    Each pair of processes is taken for a session of one comparison, at the level alpha, held
+    against the noise of the next pair. There is no cause for any: all are false.
+    """
+    pairs = good(records, "noise")
+    found = 0
+    for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True):
+        noise = noise_of([other])
+        floor = math.inf if noise is None else noise.floor
+        comparison = stats.compare_side_by_side(samples([pair], "twin"), samples([pair]), MARGIN)
+        (verdict,) = stats.verdicts([comparison], floor, MARGIN, alpha)
+        found += verdict in (Verdict.FASTER, Verdict.SLOWER)
+    return found
+
+
+def found_share(records: Sequence[Record], spike: str, pairs: int, draws: int = 1_000) -> float:
+    """Return in what share of smaller sessions a spike is found, by drawing them from this one.
+
+    Args:
+        records: of a session with many more noise pairs than are drawn.
+        spike: a key of `grid.SPIKES`.
+        pairs: of processes in a smaller session.
+        draws: of such sessions, by a fixed seed.
+    """
+    generator, all_pairs = np.random.default_rng(0), good(records, "noise")
+    found = 0
+    for _ in range(draws):
+        drawn = [all_pairs[i] for i in generator.choice(len(all_pairs), pairs, replace=False)]
+        ratio = stats.nested_ratio(samples(drawn, spike), samples(drawn, base_of(spike)))
+        found += ratio.low is not None and ratio.low > 1
+    return found / draws
+
+
 def _spread(tops: Samples, bottoms: Samples) -> float | None:
     """Return the coefficient of variation of the ratios of processes; None for fewer than three."""
     if len(tops) < FEWEST_FOR_A_SPREAD:

@@ -14,6 +14,10 @@ from fmnist.report.render import NOTHING, Table, above_one, digits, joined, with
 from fmnist.report.terms import machine_terms, terms_of
 from fmnist.stats import Estimate
 
+PAIRS_FOR_TRIALS = 20
+TRIAL_PAIRS = 5
+TRIAL_ALPHA = 0.01
+
 BREAKDOWN_TERM = (
     "each part is what disappears when it is taken away, rounds run in turn; what a backend does "
     "at the same time as something else counts for neither. Device work: a model that computes "
@@ -55,6 +59,7 @@ def noise(records: Sequence[Record]) -> Table | None:
         "the interval is over pairs of processes",
         f"the smallest difference that this finds 19 times in 20: {sees}",
         *_spread_terms(found),
+        *_trial_terms(pairs, found),
         "no verdict of this session calls anything faster or slower that the A/A interval reaches",
         f"median product of two 1,024 x 1,024 matrices by NumPy: {_reference_ms(pairs)} ms",
         *terms_of(pairs),
@@ -72,6 +77,23 @@ def _spread_terms(found: trust.Noise) -> tuple[str, ...]:
         f"{100 * found.spread_in_turn:.2g} % as they ran, in turn; "
         f"{100 * found.spread_apart:.2g} % where each is held against the twin of the next pair, "
         f"not in turn",
+    )
+
+
+def _trial_terms(pairs: Sequence[Record], found: trust.Noise) -> tuple[str, ...]:
+    """Return what smaller sessions, drawn from one of many pairs, would have said."""
+    if len(pairs) < PAIRS_FOR_TRIALS:
+        return ()
+    shares = ", ".join(
+        f"{percent} % in {100 * trust.found_share(pairs, name, TRIAL_PAIRS):.0f} %"
+        for name, percent in SPIKES.items()
+        if name in found.spikes
+    )
+    return (
+        f"false verdicts at a nominal 1 %, each A/A pair taken as a session of its own: "
+        f"{trust.false_verdicts(pairs, TRIAL_ALPHA)} of {len(pairs)}",
+        f"extra steps found in sessions of {2 * TRIAL_PAIRS} processes, 1,000 of them drawn from "
+        f"these pairs: {shares}",
     )
 
 
