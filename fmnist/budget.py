@@ -61,10 +61,6 @@ def precision(records: Sequence[Record]) -> float:
 
     Cells that failed are left out: more processes would not mend them.
     """
-    widths = [0.0]
-    for of_cell in by_cell(r for r in records if r.failure is None).values():
-        estimate = stats.nested_mean(samples(of_cell))
-        if estimate.low is None or estimate.high is None:
-            return float("inf")
-        widths.append(max(estimate.high / estimate.value, estimate.value / estimate.low) - 1)
-    return max(widths)
+    cells = by_cell(r for r in records if r.failure is None).values()
+    widths = [stats.half_width(stats.nested_mean(samples(of_cell))) for of_cell in cells]
+    return max(widths, default=0.0)

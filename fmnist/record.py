@@ -48,11 +48,23 @@ NEEDED_BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 """By task, the epochs that its own are compared with."""
 
+MACHINE_FACTS: Mapping[str, type] = {
+    "cpu": str,
+    "usable_threads": int,
+    "memory_bytes": int,
+    "gpus": list,
+    "system": str,
+    "kernel": str,
+}
+"""What `fmnist.machine.summary` speaks of; a machine may hold more facts, and lack some."""
+
+LARGEST_COUNT = 10**15
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
-Count = Annotated[int, Field(ge=0, le=10**15)]
-Positive = Annotated[int, Field(ge=1, le=10**15)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
 Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
@@ -215,6 +227,18 @@ class Record(Part):
         grid.known("precision", [self.precision], grid.PRECISIONS)
         grid.known("xla", [self.xla], grid.XLA)
         grid.known("preset", [self.preset], grid.PRESETS)
+        return self
+
+    @model_validator(mode="after")
+    def _tells_a_machine(self) -> Self:
+        for name, kind in MACHINE_FACTS.items():
+            fact = self.machine.get(name, kind())
+            if not isinstance(fact, kind) or (isinstance(fact, int) and fact > LARGEST_COUNT):
+                raise ValueError(
+                    f"machine.{name} must be of type {kind.__name__}, got {fact!r:.40}"
+                )
+        if not all(isinstance(gpu, dict) and "name" in gpu for gpu in self.machine.get("gpus", [])):
+            raise ValueError("machine.gpus must hold objects with a name")
         return self
 
     @model_validator(mode="after")

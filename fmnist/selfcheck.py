@@ -58,7 +58,7 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
             for run in in_turn((base, twin), process):
                 run.start(resources, program, rounds * (1 + len(grid.NOISE_VARIANTS)) + 1)
             for number in range(rounds):
-                _noise_round(base, twin, number)
+                _noise_round(base, twin, number, process)
                 if twin.failure:
                     base.fail(f"its twin failed: {twin.failure}")
             for _ in range(rounds):  # last: an epoch right after it would be slower
@@ -72,15 +72,16 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
     return record
 
 
-def _noise_round(base: CellRun, twin: CellRun, number: int) -> None:
+def _noise_round(base: CellRun, twin: CellRun, number: int, process: int) -> None:
     """Run each variant of the twin beside an epoch of the base that is its own.
 
-    So every epoch comes after one of the other process. One that comes after another of its own
-    process is faster (about 5 % with TensorFlow on two cores), which would hide a small spike.
+    The two alternate strictly, through all rounds; which one begins changes with the process. An
+    epoch that comes after another one of its own process is faster, by about 5 % on two cores:
+    where that fell on one side more often, equals differed and a small spike was hidden.
     """
     for name in in_turn(grid.NOISE_VARIANTS, number):
         of_base = variant("epoch" if name == "twin" else grid.base_of(name))
-        for run, order in in_turn(((base, of_base), (twin, variant(name))), number):
+        for run, order in in_turn(((base, of_base), (twin, variant(name))), process):
             run.take(order)
 
 

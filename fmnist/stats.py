@@ -93,6 +93,13 @@ class Equivalence:
     p: float | None
 
 
+def half_width(estimate: Estimate) -> float:
+    """Return half the interval's width, relative (0.02 is 2 %); infinite where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return math.inf
+    return max(estimate.high / estimate.value, estimate.value / estimate.low) - 1
+
+
 def geometric_mean(values: Sequence[float]) -> Estimate:
     """Return the geometric mean of positive values, with the t interval on their logarithms.
 

@@ -99,7 +99,6 @@ def test_lines_of_schema_1_have_no_digest() -> None:
             {"correct": packed(np.arange(2_000) < 1_497)},
             *(1, "correct counts 1,497 recognised images; the accuracy 0.75 is 1,500 of 2,000"),
         ),
-        ({"machine": {"cpu": "Abacus", "memory_bytes": "much"}}, 1, "machine: TypeError"),
         ({"machine": {"cpu": "Z1"}}, 2, "machine's cpu Abacus (in line 1 Z1)"),
         ({"commit": "f" * 16}, 2, "commit 0123456789abcdef (in line 1 ffffffffffffffff)"),
         ({"dataset": "stand-in"}, 2, "data set fashion-mnist (in line 1 stand-in)"),

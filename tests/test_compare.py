@@ -521,22 +521,6 @@ def test_two_records_of_one_process_are_refused(files: Files) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("strange", "complaint"),
-    [
-        (noise(session="a", beside_s={"twin": (1.0, 1.0, 1.0)}), "without beside_s of spike_1, "),
-        (record(session="a", machine={"memory_bytes": "much"}), "its machine cannot be read"),
-    ],
-)
-def test_what_cannot_be_read_is_refused(files: Files, strange: Record, complaint: str) -> None:
-    """A noise record without its parts and a machine without sense are told with their line."""
-    result = files.call([strange], session("b"))
-
-    assert result.exit_code == 2
-    assert "before.jsonl, line 1: " in result.output
-    assert complaint in result.output
-
-
 def test_copied_line_counts_once(files: Files) -> None:
     """The same line twice is one process, not two."""
     before = trained("a")

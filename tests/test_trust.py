@@ -95,6 +95,14 @@ def test_verdict_is_held_against_the_noise() -> None:
         assert dict(zip(table.header, table.rows[0], strict=True))["jax is"] == verdict
 
 
+def test_reached_precision_is_told() -> None:
+    """With several processes the terms say how precise the least precise cell came out."""
+    table = tables.speed([r for process in range(3) for r in pair(process=process)])
+    assert table is not None
+
+    assert "precision reached: every epoch's interval within ±0 %" in table.terms
+
+
 def test_session_without_noise_gives_no_verdict() -> None:
     """Without an A/A nothing is called faster, and the terms say why."""
     table = tables.speed(pair())

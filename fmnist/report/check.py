@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from fmnist import machine
 from fmnist.record import MAX_LINE_BYTES, SCHEMA, Record, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, sessions_of
@@ -148,10 +147,6 @@ def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterat
     yield from _of_model(record, parameters)
     too_many = list(_of_data_set(record))
     yield from too_many or (*_of_accuracy(record), *_of_certificate(record))
-    try:
-        machine.summary(record.machine)
-    except (TypeError, KeyError, OverflowError) as error:
-        yield f"machine: {error!r}", "it holds facts as `fmnist.machine.facts` collects them"
 
 
 def _of_model(record: Record, parameters: Mapping[str, int]) -> Iterator[Complaint]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fmnist import machine, stats
-from fmnist.grid import NOISE_VARIANTS, REFERENCE, Cell
+from fmnist.grid import REFERENCE, Cell
 from fmnist.record import MAX_LINE_BYTES, Record, Task, by_cell, read, samples
 from fmnist.report.choose import CELL_COLUMNS, good, sessions_of
 from fmnist.report.columns import accuracy, epoch
@@ -112,7 +112,6 @@ def session_in(files: Iterable[Path], name: str) -> Session:
             "a comparison is of one with one: give the file of the one that you mean"
         )
     _check_one_machine(placed)
-    _check_noise(placed)
     records = _each_once(placed)
     return Session(records, noise_of(records))
 
@@ -141,20 +140,6 @@ def _check_one_machine(placed: Sequence[_Placed]) -> None:
                     f"{fact} is {_text(first.get(fact))} and {_text(here.get(fact))}; "
                     "a session is of one machine: give only the lines of one"
                 )
-    for one in known[:1]:
-        try:
-            machine.summary(one.record.machine)
-        except (TypeError, KeyError, OverflowError) as error:
-            raise CompareError(f"{one}: its machine cannot be read ({error!r})") from error
-
-
-def _check_noise(placed: Iterable[_Placed]) -> None:
-    """Raise CompareError for a noise record that lacks a part of what noise is told from."""
-    for one in placed:
-        r = one.record
-        absent = [name for name in NOISE_VARIANTS if name not in r.beside_s]
-        if r.task == "noise" and r.failure is None and absent:
-            raise CompareError(f"{one}: a noise record without beside_s of {', '.join(absent)}")
 
 
 def _each_once(placed: Iterable[_Placed]) -> tuple[Record, ...]:

@@ -38,6 +38,7 @@ from fmnist.report.terms import (
     EPOCH_TERM,
     accuracy_term,
     failed_terms,
+    precision_terms,
     steadiness_terms,
     terms_of,
     verdict_terms,
@@ -103,6 +104,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
         terms=(
             EPOCH_TERM,
             *verdict_terms(records),
+            *precision_terms(trained),
             *steadiness_terms(trained),
             accuracy_term(trained),
             *why_terms(trained),

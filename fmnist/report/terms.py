@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from fmnist import machine, stats
-from fmnist.record import Record
+from fmnist.record import Record, by_cell, samples
 from fmnist.report.choose import backends_of
 from fmnist.report.render import NOTHING, above_one, joined
 from fmnist.report.trust import MARGIN, noise_of
@@ -56,6 +56,15 @@ def verdict_terms(records: Sequence[Record]) -> tuple[str, ...]:
         f"{100 * MARGIN:g} %; faster or slower only by more than the session's A/A ratio "
         f"({above_one(found.again)} %)",
     )
+
+
+def precision_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return how precise the epochs of several processes came out, the least precise cell's."""
+    if not any(r.process for r in records):
+        return ()
+    cells = by_cell(records).values()
+    reached = max(stats.half_width(stats.nested_mean(samples(cell))) for cell in cells)
+    return (f"precision reached: every epoch's interval within ±{100 * reached:.2g} %",)
 
 
 def steadiness_terms(records: Sequence[Record]) -> tuple[str, ...]:
