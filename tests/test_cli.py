@@ -9,6 +9,7 @@ from samples import failed, pair, record
 from fmnist import __version__, models
 from fmnist.cli import main
 from fmnist.record import append, read
+from fmnist.report.publish import BEGIN, BLOCKS, END
 
 
 def call(*arguments: str) -> Result:
@@ -146,9 +147,8 @@ def test_failed_cell_is_in_the_exit_status(tmp_path: Path) -> None:
 
 def test_publish_check_fails_when_stale(tmp_path: Path) -> None:
     """`publish --check` writes nothing and fails; `publish` writes; then the check passes."""
-    (tmp_path / "README.md").write_text(
-        "<!-- fmnist publish: begin -->\n<!-- fmnist publish: end -->\n"
-    )
+    blocks = (line.format(name) for name in BLOCKS for line in (BEGIN, END))
+    (tmp_path / "README.md").write_text("\n".join(blocks))
     append(record(preset="full"), tmp_path / "results" / "raw" / "s.jsonl")
     append(failed(preset="full"), tmp_path / "results" / "raw" / "s.jsonl")
     before = call("publish", "--check", "--root", str(tmp_path))

@@ -67,7 +67,6 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"task": "noise", "beside_s": {"spike_5": (2.0, 2.0, 2.0)}}, "beside_s.twin is missing"),
         ({"task": "parity"}, "parity is missing"),
         ({"train_images": 0}, "greater than or equal to 1"),
-        ({"train_images": 10**400}, "less than or equal to"),
         ({"machine": {"memory_bytes": "much"}}, "machine.memory_bytes must be of type int"),
         ({"machine": {"memory_bytes": 10**400}}, "machine.memory_bytes must be of type int"),
         ({"machine": {"gpus": ["fast"]}}, "machine.gpus must hold objects with a name"),
