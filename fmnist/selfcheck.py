@@ -147,7 +147,7 @@ def _parity(
         with tempfile.TemporaryDirectory() as folder:
             followed = [_follow(plan, cell, seed, Path(folder), observer, program) for cell in pair]
         fields = _certificate(pair, seed, job.steps, followed)
-    except WorkerFailureError as error:
+    except (WorkerFailureError, OSError, ValueError) as error:  # a trace may be anything
         failure = str(error)
     record = Record.model_validate(
         {
