@@ -116,6 +116,7 @@ def test_real_data_is_verified(real_data: Path) -> None:
     assert "8181f5470baa50b63fa0f6fddb340f0a" in result.output
 
 
+@pytest.mark.slow
 def test_run_measures_and_prints(tmp_path: Path) -> None:
     """The smallest run: real workers on both backends, a table at the end, records on the disk."""
     result = call(

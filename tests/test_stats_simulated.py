@@ -154,6 +154,7 @@ def log_ratios(size: tuple[int, int, int, int]) -> np.ndarray:
     return np.asarray(logs[:, 0] - logs[:, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "rounds"), [(3, 10), (5, 6)])
 def test_percentile_bootstrap_covers_too_seldom(processes: int, rounds: int) -> None:
     """Why intervals are Student's: of 2,000 by percentiles, below 90 % hold the truth."""
