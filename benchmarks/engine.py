@@ -22,7 +22,9 @@ milliseconds shows."""
 
 CELLS: Mapping[str, Callable[[plan.Plan], Sequence[Cell]]] = {
     "noise": lambda planned: [planned.noise_cell],
-    "beside_plain": lambda planned: [c for c in planned.cells if c.model in PLAIN_MODELS],
+    "beside_plain": lambda planned: [
+        c for c in planned.cells if c.model in PLAIN_MODELS and planned.preset.overhead_rounds
+    ],
     "broken_down": lambda planned: planned.breakdown_cells,
     "parity": lambda planned: [
         ours for group in planned.groups for ours, _ in selfcheck.backend_pairs(group)
