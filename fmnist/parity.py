@@ -24,6 +24,8 @@ TOLERANCES: Mapping[str, float] = {
 steps, and Adam divides by the size of a gradient: where that is nearly nothing, two backends may
 step either way. Hence the room for updates, and for the losses that follow from them."""
 
+GREY_LEVEL = 1 / 255
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -81,6 +83,18 @@ def batches(images: int, batch_size: int, steps: int, seed: int) -> np.ndarray:
     epochs = math.ceil(steps * batch_size / images)
     order = np.concatenate([generator.permutation(images) for _ in range(epochs)])
     return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def dithered(images: np.ndarray, seed: int) -> np.ndarray:
+    """Return float32 images, (n, 28, 28, 1), each pixel brighter by less than one grey level.
+
+    Where pixels are equal, as in the empty background, so are the neighbours that a pooling
+    chooses among, and with a bias of zero what comes before an activation is exactly its kink:
+    there each backend takes a derivative of its own (LeakyReLU at 0: TensorFlow the slope, JAX 1).
+    Both are right, so the work is compared where only one is.
+    """
+    generator = np.random.default_rng(seed)
+    return images + generator.uniform(0, GREY_LEVEL, images.shape).astype(np.float32)
 
 
 def sha256(weights: Sequence[np.ndarray]) -> str:

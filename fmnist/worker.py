@@ -255,11 +255,10 @@ class Served:
 
         if self._job.trace_path is None:
             raise ValueError("a job that is to be traced needs a trace_path")
-        train = self._sets.train
-        batches = parity.batches(
-            len(train.images), self._job.batch_size, self._job.steps, self._job.seed
-        )
-        trace = self._train.follow(self._model, *train, self._job.seed, batches)
+        train, seed = self._sets.train, self._job.seed
+        batches = parity.batches(len(train.images), self._job.batch_size, self._job.steps, seed)
+        images = parity.dithered(train.images, seed)
+        trace = self._train.follow(self._model, images, train.labels, seed, batches)
         trace.save(Path(self._job.trace_path), self._recognised())
         return Traced(weights_sha256=trace.weights_sha256)
 

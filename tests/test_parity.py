@@ -56,6 +56,17 @@ def test_batches_may_end_within_an_epoch() -> None:
     assert parity.batches(30, 20, 4, seed=0).shape == (4, 20)
 
 
+def test_dither_leaves_no_two_pixels_equal() -> None:
+    """An empty image has no ties any more, and no pixel has moved by a grey level."""
+    empty = np.zeros((2, 28, 28, 1), np.float32)
+    dithered = parity.dithered(empty, 3)
+
+    assert len(np.unique(dithered)) > 0.99 * empty.size
+    assert 0 <= dithered.min() < dithered.max() < 1 / 255
+    assert dithered.dtype == np.float32
+    assert (dithered == parity.dithered(empty, 3)).all()
+
+
 def test_equal_traces_do_not_differ() -> None:
     """A trace compared with itself differs by nothing, in every respect that is tolerated."""
     found = parity.differences(trace(), trace())

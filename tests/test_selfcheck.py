@@ -84,9 +84,13 @@ def test_certificate_names_the_backend_that_failed(make_plan: MakePlan, trace: P
     assert got.failure.startswith("jax: before its first epoch: killed by SIGKILL")
 
 
-def test_backends_do_the_same_work(make_plan: MakePlan) -> None:
-    """Real Keras on both backends: the same weights, and first steps that agree to rounding."""
-    plan = make_plan(models="lenet_dropout")
+@pytest.mark.parametrize("model", ["lenet_dropout", "leaky_cnn", "deep_batchnorm"])
+def test_backends_do_the_same_work(make_plan: MakePlan, model: str) -> None:
+    """Real Keras on both backends: the same weights, and first steps that agree to rounding.
+
+    Without the dither the last two differ by 2 % after one step: LeakyReLU and pooling at ties.
+    """
+    plan = make_plan(models=model)
     (got,) = selfcheck.run_parity(plan, plan.cells, Recorder())
 
     assert got.failure is None
@@ -94,6 +98,7 @@ def test_backends_do_the_same_work(make_plan: MakePlan) -> None:
     assert got.parity.exceeded == ()
     assert 0 < got.parity.differences["outputs"] < 1e-5
     assert got.parity.differences["first_loss"] < 1e-5
+    assert got.parity.differences["update_1"] < 1e-3
     assert got.flags["TF_DETERMINISTIC_OPS"] == "1"
     assert {"tensorflow", "jax"} <= set(got.versions)
 

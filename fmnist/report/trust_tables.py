@@ -134,8 +134,9 @@ def parity(records: Sequence[Record]) -> Table | None:
     one = some[0]
     terms = (
         "both backends from the same weights (one NumPy source; the first eight digits of the "
-        "first seed's SHA-256), on the same batches in the same order, without dropout, with "
-        "deterministic kernels, untimed; the largest relative difference over seeds, allowed: "
+        "first seed's SHA-256), on the same batches in the same order, dithered by less than a grey "
+        "level (where pixels are equal, backends may choose either of two derivatives), without "
+        "dropout, with deterministic kernels, untimed; the largest relative difference over seeds, allowed: "
         + ", ".join(f"{n.replace('_', ' ')} {t:g}" for n, t in tolerances.items()),
         f"accuracy on {one.test_images:,} test images after "
         f"{joined(r.parity.steps for r in some if r.parity)} steps of {one.batch_size}: "
