@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import CELLS, Engine, Replay, cell_of
+from engine import KINDS, Engine, Replay, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist import plan
@@ -57,8 +57,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark the cells of its fixture, in the plan's order."""
     if "cell" in metafunc.fixturenames:
         planned = metafunc.config.stash[ENGINE].plan
-        fixture = next(name for name in CELLS if name in metafunc.fixturenames)
-        cells = CELLS[fixture](planned)
+        fixture = next(name for name in KINDS if name in metafunc.fixturenames)
+        cells = KINDS[fixture].cells(planned)
         metafunc.parametrize("cell", cells, ids=[cell.id for cell in cells])
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import pytest
 from overhead import run_overhead
 from rich.console import Console
 
 from fmnist import launch, plan, selfcheck
-from fmnist.budget import Budget
+from fmnist.budget import Budget, Share
 from fmnist.grid import Cell
+from fmnist.launch import Observer
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
+from fmnist.session import budget_of
 
 Replay = Callable[[Sequence[float], Sequence[Record]], None]
 """Hands measured seconds, and the records that they stand in, to pytest-benchmark."""
@@ -20,19 +23,54 @@ PLAIN_MODELS = ("dense3",)
 """What the plain script trains: an epoch of 60,000 images takes about a second, so that a cost of
 milliseconds shows."""
 
-CELLS: Mapping[str, Callable[[plan.Plan], Sequence[Cell]]] = {
-    "noise": lambda planned: [planned.noise_cell],
-    "beside_plain": lambda planned: [
-        c for c in planned.cells if c.model in PLAIN_MODELS and planned.preset.overhead_rounds
-    ],
-    "broken_down": lambda planned: planned.breakdown_cells,
-    "parity": lambda planned: [
-        ours for group in planned.groups for ours, _ in selfcheck.backend_pairs(group)
-    ],
-    "trained": lambda planned: planned.cells,
-    "started": lambda planned: planned.cells,
+
+class Kind(NamedTuple):
+    """What a fixture's records come from: the cells that it has, and what is run for one of them.
+
+    A run may yield records of other cells too, which are kept for their own tests.
+    """
+
+    cells: Callable[[plan.Plan], Sequence[Cell]]
+    run: Callable[["Engine", Cell, Observer], list[Record]]
+
+
+KINDS: Mapping[str, Kind] = {
+    "noise": Kind(
+        lambda planned: [planned.noise_cell],
+        lambda engine, _, observer: selfcheck.run_noise(engine.plan, observer),
+    ),
+    "beside_plain": Kind(
+        lambda planned: [
+            c for c in planned.cells if c.model in PLAIN_MODELS and planned.preset.overhead_rounds
+        ],
+        lambda engine, cell, observer: [run_overhead(engine.plan, cell, observer)],
+    ),
+    "broken_down": Kind(
+        lambda planned: planned.breakdown_cells,
+        lambda engine, cell, observer: [selfcheck.run_breakdown(engine.plan, cell, observer)],
+    ),
+    "parity": Kind(
+        lambda planned: [
+            ours for group in planned.groups for ours, _ in selfcheck.backend_pairs(group)
+        ],
+        lambda engine, cell, observer: selfcheck.run_parity(
+            engine.plan, engine.group_of(cell), observer
+        ),
+    ),
+    "trained": Kind(
+        lambda planned: planned.cells,
+        lambda engine, cell, observer: launch.run_processes(
+            engine.plan, engine.wanted_beside(cell, "trained"), observer, engine.next_share()
+        ),
+    ),
+    "started": Kind(
+        lambda planned: planned.cells,
+        lambda engine, cell, observer: launch.run_startups(
+            engine.plan, engine.wanted_beside(cell, "started"), observer
+        ),
+    ),
 }
-"""By fixture, the cells that a benchmark with this fixture is run for."""
+"""By fixture."""
 
 
 class ReplayClock:
@@ -58,12 +96,12 @@ class Engine:
     """A session under pytest: runs what the collected tests need, once, when first asked."""
 
     def __init__(self, planned: plan.Plan, config: pytest.Config) -> None:
-        self.plan = planned
+        self.plan: plan.Plan = planned
         self.clock = ReplayClock()
         self.records: list[Record] = []
         self._config = config
         self._records: dict[tuple[str, Cell], list[Record]] = {}
-        self._wanted: dict[str, set[Cell]] = {name: set() for name in CELLS}
+        self._wanted: dict[str, set[Cell]] = {name: set() for name in KINDS}
         self._budget: Budget | None = None
         self._progress: SessionProgress | None = None
 
@@ -74,42 +112,31 @@ class Engine:
             for name, cells in self._wanted.items():
                 if cell is not None and name in getattr(item, "fixturenames", ()):
                     cells.add(cell)
-        if self.plan.budget_s is not None:
-            groups = len({cell.model for cell in self._wanted["trained"]})
-            self._budget = Budget(self.plan.budget_s, self.plan.precision_target, groups)
+        groups = {tuple(self.group_of(cell)) for cell in self._wanted["trained"]}
+        self._budget = budget_of(self.plan, len(groups))
 
     def records_for(self, fixture: str, cell: Cell) -> list[Record]:
-        """Return the cell's records of a kind in CELLS; what they need is run if it was not yet."""
+        """Return the cell's records of a kind in KINDS; what they need is run if it was not yet."""
         if (fixture, cell) not in self._records:
             self.plan.begin()
             with self._shown() as progress:
-                records = self._run(fixture, cell, progress)
+                records = KINDS[fixture].run(self, cell, progress)
             self.records += records
             for record in records:
                 self._records.setdefault((fixture, record.cell), []).append(record)
         return self._records[fixture, cell]
 
-    def _run(self, fixture: str, cell: Cell, progress: SessionProgress) -> list[Record]:
-        """Run what a fixture's records come from: the cell, or all of its group that is wanted."""
-        group = self._group(cell, fixture)
-        if fixture == "trained":
-            share = self._budget.next_share() if self._budget else None
-            return launch.run_processes(self.plan, group, progress, share)
-        if fixture == "started":
-            return launch.run_startups(self.plan, group, progress)
-        if fixture == "parity":
-            whole = next(group for group in self.plan.groups if cell in group)
-            return selfcheck.run_parity(self.plan, whole, progress)
-        if fixture == "noise":
-            return selfcheck.run_noise(self.plan, progress)
-        if fixture == "broken_down":
-            return [selfcheck.run_breakdown(self.plan, cell, progress)]
-        return [run_overhead(self.plan, cell, progress)]
+    def group_of(self, cell: Cell) -> Sequence[Cell]:
+        """Return the cells that the plan runs in turn with this one, itself among them."""
+        return next(group for group in self.plan.groups if cell in group)
 
-    def _group(self, cell: Cell, wanted: str) -> Sequence[Cell]:
-        """Return the cells of the cell's group that were asked for."""
-        group = next(group for group in self.plan.groups if cell in group)
-        return [other for other in group if other in self._wanted[wanted]]
+    def wanted_beside(self, cell: Cell, fixture: str) -> Sequence[Cell]:
+        """Return those of its group that tests with this fixture asked for."""
+        return [other for other in self.group_of(cell) if other in self._wanted[fixture]]
+
+    def next_share(self) -> Share | None:
+        """Return what the next group may use of the session's budget, where it has one."""
+        return self._budget.next_share() if self._budget else None
 
     @contextmanager
     def _shown(self) -> Iterator[SessionProgress]:

@@ -82,9 +82,8 @@ class PlainScript:
 
 def run_overhead(plan: Plan, cell: Cell, observer: Observer) -> Record:
     """Return the record of the cell with the plain script's epochs beside its own, on the disk."""
-    measured = plan.measured([cell], "overhead", 0)
-    if measured is not None:
-        return measured[0]
+    if (measured := plan.measured_one(cell, "overhead", 0)) is not None:
+        return measured
     job = plan.job(cell, "overhead")
     run = CellRun(plan, cell, job, observer)
     plain: PlainScript | None = None

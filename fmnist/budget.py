@@ -62,5 +62,4 @@ def precision(records: Sequence[Record]) -> float:
     Cells that failed are left out: more processes would not mend them.
     """
     cells = by_cell(r for r in records if r.failure is None).values()
-    widths = [stats.half_width(stats.nested_mean(samples(of_cell))) for of_cell in cells]
-    return max(widths, default=0.0)
+    return stats.widest(map(samples, cells))

@@ -84,6 +84,12 @@ OPTIONS = (
         type=int,
         metavar="N",
     ),
+    Option("noise_rounds", "rounds of each such pair", type=int, metavar="N"),
+    Option(
+        "noise_cell",
+        "the cell that this is done with, as the session names its cells; default: the cheapest",
+        metavar="CELL",
+    ),
     Option("seeds", "of weights and batches for the parity certificate", type=int, metavar="N"),
     Option(
         "data_dir",

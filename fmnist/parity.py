@@ -24,7 +24,8 @@ TOLERANCES: Mapping[str, float] = {
 steps, and Adam divides by the size of a gradient: where that is nearly nothing, two backends may
 step either way. Hence the room for updates, and for the losses that follow from them."""
 
-GREY_LEVEL = 1 / 255
+DITHER = 1 / 255
+"""One grey level: how much brighter a pixel may be made."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def dithered(images: np.ndarray, seed: int) -> np.ndarray:
     Both are right, so the work is compared where only one is.
     """
     generator = np.random.default_rng(seed)
-    return images + generator.uniform(0, GREY_LEVEL, images.shape).astype(np.float32)
+    return images + generator.uniform(0, DITHER, images.shape).astype(np.float32)
 
 
 def sha256(weights: Sequence[np.ndarray]) -> str:

@@ -37,7 +37,10 @@ class Plan:
     budget_s: float | None
     precision_target: float
     """Half an interval's width, relative: 0.02 is 2 %."""
+    noise_cell: Cell
+    """The cell that is run against itself."""
     noise_pairs: int
+    noise_rounds: int
     parity_seeds: int
     source: data.Source
     seed: int
@@ -71,16 +74,6 @@ class Plan:
         return tuple(cell for group in self.groups for cell in group)
 
     @property
-    def noise_cell(self) -> Cell:
-        """The cell that is run against itself: the cheapest one, so that it can be run often."""
-        usual = [cell for cell in self.cells if cell.xla == "auto"] or self.cells
-        backends = list(grid.BACKENDS)
-        return min(
-            usual,
-            key=lambda c: (models.card(c.model).parameters, backends.index(c.backend), c.device),
-        )
-
-    @property
     def breakdown_cells(self) -> tuple[Cell, ...]:
         """The cells whose epoch is taken apart."""
         wanted = self.preset.breakdown_models
@@ -102,9 +95,13 @@ class Plan:
 
     def measured(self, cells: Sequence[Cell], task: Task, process: int) -> list[Record] | None:
         """Return the records of cells that took turns, if an earlier run has all of them."""
-        found = [self.done.get((task, cell, process)) for cell in cells]
+        found = [self.measured_one(cell, task, process) for cell in cells]
         records = [record for record in found if record is not None]
         return records if len(records) == len(cells) else None
+
+    def measured_one(self, cell: Cell, task: Task, process: int) -> Record | None:
+        """Return the record of a cell that ran alone, if an earlier run has it."""
+        return self.done.get((task, cell, process))
 
     def log_path(self, cell: Cell, task: Task, name: str) -> Path:
         """Return where the stdout and stderr of one of the cell's processes are kept."""
@@ -196,7 +193,9 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         processes=count("processes", options, 1),
         budget_s=budget_s(options["budget"]),
         precision_target=share(options["precision_target"]),
+        noise_cell=_noise_cell(groups, options["noise_cell"]),
         noise_pairs=count("noise_pairs", options, preset.noise_pairs),
+        noise_rounds=count("noise_rounds", options, preset.noise_rounds),
         parity_seeds=count("seeds", options, preset.parity_seeds),
         source=source,
         seed=options["seed"],
@@ -210,6 +209,19 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         interpreters=places.interpreters(named, pythons, [backend for backend, _ in found]),
         options={**options, "order_seed": order_seed, "resume": None},
         done=resume.measured(resumed, facts, commit) if resumed else {},
+    )
+
+
+def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
+    """Return the cell of this name, else the cheapest one, so that it can be run often."""
+    cells = {cell.id: cell for group in groups for cell in group}
+    if wanted is not None:
+        return cells[grid.known("cell in --noise-cell", [wanted], cells)[0]]
+    usual = [cell for cell in cells.values() if cell.xla == "auto"] or list(cells.values())
+    backends = list(grid.BACKENDS)
+    return min(
+        usual,
+        key=lambda c: (models.card(c.model).parameters, backends.index(c.backend), c.device),
     )
 
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -73,7 +73,9 @@ Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
 class Part(BaseModel):
     """A value inside a record: immutable, with no fields but its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", use_attribute_docstrings=True
+    )
 
 
 class EpochResult(Part):
@@ -84,21 +86,32 @@ class EpochResult(Part):
     """
 
     train_loss: Loss
+    """Mean loss of the epoch's batches."""
     train_accuracy: Share
+    """Share of the training images recognised, each when its batch came."""
     validation_loss: Loss | None = None
+    """Loss on the validation set; null without one."""
     validation_accuracy: Share | None = None
+    """Share of the validation images recognised; null without a validation set."""
     test_loss: Loss
+    """Loss on the test set."""
     test_accuracy: Share
+    """Share of the test images recognised."""
 
 
 class Parameters(Part):
     """Weights by the kind of layer that holds them. Kinds add up to the total."""
 
     total: Count
+    """All weights."""
     trainable: Count
+    """Those that training moves."""
     dense: Count
+    """In fully connected layers."""
     conv: Count
+    """In convolutional layers."""
     other: Count
+    """In all other layers, such as batch normalisation."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -111,16 +124,22 @@ class PeakMemory(Part):
     """Peak bytes: of the worker process, and of the device by the allocator's own figure."""
 
     host: Count
+    """Resident memory of the worker process."""
     device: Count | None = None
+    """Memory of the GPU; null on a CPU."""
 
 
 class Recipe(Part):
     """What the model was compiled with, and how many epochs its recipe asks for."""
 
     loss: str
+    """Keras's name of the loss."""
     optimizer: str
+    """Keras's name of the optimizer."""
     learning_rate: Annotated[float, Field(gt=0)]
+    """What the optimizer starts with."""
     epochs: Annotated[int, Field(ge=1)]
+    """How many the model's recipe asks for; the session may have trained fewer."""
 
 
 class Parity(Part):
@@ -131,11 +150,19 @@ class Parity(Part):
     """
 
     against: str
+    """The backend that the record's own is compared with."""
     seed: int
+    """Seed of the weights and of the batches."""
     weights_sha256: Sha256
+    """Of the weights that both backends started from."""
     steps: Annotated[int, Field(ge=1)]
+    """How many both followed."""
+    dither: Share = 0.0
+    """By how much at most the images' pixels were raised at random, so that no two are equal."""
     differences: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
+    """By what is compared, how far the two backends differ; NaN if one diverged."""
     tolerances: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+    """By what is compared, the largest difference that passes."""
     correct: dict[str, str]
     """By backend, which test images were recognised after the last step: see `packed`."""
 
@@ -169,55 +196,100 @@ class Record(Part):
     """
 
     schema_: Literal[2] = Field(SCHEMA, alias="schema")
+    """Version of this format."""
     session: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
+    """The run that the record is of: when it began, in UTC, and four random digits."""
     started_at: AwareDatetime
+    """When the first worker of the record was started."""
     task: Task
+    """What was measured: see above."""
     model: Annotated[str, Field(min_length=1, max_length=200)]
+    """Stem of the model's file in `fmnist/models/`."""
     family: Literal["dense", "conv"]
+    """Whether the model is of fully connected layers alone, or has convolutions."""
     backend: str
+    """What Keras ran on."""
     device: str
+    """What the backend ran on."""
     mode: str
+    """`stock`: Keras's `fit` as it comes."""
     preset: str
+    """How much was run: see `fmnist.grid.PRESETS`."""
     dataset: Literal["fashion-mnist", "stand-in"]
+    """Fashion-MNIST, or the drawn images that stand in where it cannot be had."""
     train_images: Positive
+    """Training images in an epoch; of task `parity`, those that batches are drawn from."""
     validation_images: Count = 0
+    """Images held out of the training set; 0 if the recipe asks for none."""
     test_images: Positive
+    """Images in the test set."""
     batch_size: Positive
+    """Images in a step."""
     precision: str
+    """Keras's dtype policy."""
     xla: str = "auto"
+    """What Keras was given as `jit_compile`; `auto` is its own choice, `jit_compile` the outcome."""
     environment: Name = ""
+    """Name that `--env` gave to the packages the worker ran with; empty: the session's own."""
     process: Count = 0
+    """Which of the cell's processes in this task, from 0; of task `parity`, which seed."""
     recipe: Recipe
+    """What the model was compiled with."""
     epoch_s: tuple[Seconds, ...] = ()
+    """Wall time of each steady epoch; the first epoch of the process is not among them."""
     processor_s: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
     """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
     wall time say that two threads shared one core."""
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
+    """By variant, wall times of what was run in turn with `epoch_s`: see above."""
     audit_s: dict[Name, tuple[Seconds, ...]] = {}
+    """By way of timing (`fenced`, `unfenced`, `steps`), wall times of a short epoch."""
     first_epoch_s: Seconds | None = None
+    """Wall time of the first epoch, with tracing and compilation in it."""
     import_s: Seconds | None = None
+    """Wall time of importing Keras and its backend."""
     build_s: Seconds | None = None
+    """Wall time of building and compiling the model, until its weights can be read."""
     evaluate_s: Seconds | None = None
+    """Wall time of evaluating the test set after the last epoch."""
     predict_s: tuple[Seconds, ...] = ()
+    """Wall time of each prediction of the test set, without the first, which compiles."""
     latency_s: tuple[Seconds, ...] = ()
+    """Wall time of each prediction of a single image, without ten to warm up."""
     images_per_s: Annotated[float, Field(gt=0)] | None = None
+    """`train_images` over the geometric mean of `epoch_s`."""
     accuracy: Share | None = None
+    """Share of the test images recognised after the last epoch."""
     loss: Loss | None = None
+    """Loss on the test set after the last epoch, regularisation included; NaN if it diverged."""
     history: tuple[EpochResult, ...] = ()
+    """Of task `train`: what each epoch achieved, the first one included."""
     correct: str | None = None
     """Which test images were recognised after the last epoch: see `packed`."""
     parity: Parity | None = None
+    """Of task `parity`: the certificate."""
     parameters: Parameters | None = None
+    """Weights of the model."""
     peak_memory_bytes: PeakMemory | None = None
+    """The most memory that was in use at once."""
     jit_compile: bool | None = None
+    """Whether XLA compiled the training step, as Keras resolved `xla`."""
     seed: int
+    """Of the sample of images, the weights, dropout and, on JAX, the order of batches."""
     versions: dict[str, str] = {}
+    """By package imported in the worker, its version; and Python's."""
     machine: dict[str, Any] = {}
+    """Facts of hardware and operating system: see `fmnist.machine.facts`."""
     device_name: str | None = None
+    """Keras's name of the device."""
     threads: dict[str, Any] = {}
+    """Processors that the worker may use, and the size of each native thread pool."""
     flags: dict[str, str] = {}
+    """Environment variables that can change a timing, and settings of keras.json overruled."""
     commit: str | None = None
+    """Of the suite, with `-dirty` if files differed from it; null outside a checkout."""
     failure: Annotated[str, Field(min_length=1)] | None = None
+    """Why the cell got no further; null if all of its task is there."""
 
     @model_validator(mode="after")
     def _uses_the_words_of_the_grid(self) -> Self:
@@ -295,19 +367,16 @@ class Record(Part):
     @classmethod
     def from_json(cls, line: str) -> Self:
         """Return the record of a line. Raises ValueError saying what is wrong, and where."""
-        try:
-            document = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"not JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise ValueError(f"not a JSON object: {line[:40]}")  # noqa: TRY004  # what is caught
-        found = document.get("schema")
-        if type(found) is not int or found not in (SCHEMA, *MIGRATIONS):
-            raise ValueError(f"schema {found!r}; this version reads 1 to {SCHEMA}")
+        return cls.of_document(_document(line))
+
+    @classmethod
+    def of_document(cls, written: Mapping[str, Any]) -> Self:
+        """Return the record that a line's JSON object holds, of any schema. Raises ValueError."""
+        document = dict(written)
         digest = document.pop("digest", None)
         if digest is not None and digest != _digest(document):
             raise ValueError("its digest does not match: the line was changed after it was written")
-        for schema in range(found, SCHEMA):
+        for schema in range(document["schema"], SCHEMA):
             document = MIGRATIONS[schema](document)
         try:
             return cls.model_validate_json(json.dumps(document))
@@ -317,6 +386,20 @@ class Record(Part):
                 for problem in error.errors(include_url=False)
             ]
             raise ValueError("; ".join(problems)) from error
+
+
+def _document(line: str) -> dict[str, Any]:
+    """Return a line's JSON object, of a schema that is known. Raises ValueError."""
+    try:
+        document = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"not a JSON object: {line[:40]}")  # noqa: TRY004  # what is caught
+    found = document.get("schema")
+    if type(found) is not int or found not in (SCHEMA, *MIGRATIONS):
+        raise ValueError(f"schema {found!r}; this version reads 1 to {SCHEMA}")
+    return document
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -395,33 +478,54 @@ def append(record: Record, path: Path) -> None:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line that holds a record; `schema` is the one that it was written in."""
+
+    path: Path
+    number: int
+    record: Record
+    schema: int
+    has_digest: bool
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+
+@dataclass(frozen=True)
 class DamagedLine:
     """A line that holds no record, and why."""
 
     path: Path
-    line_number: int
+    number: int
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line_number}: {self.reason}"
+        return f"{self.path}, line {self.number}: {self.reason}"
 
 
 def read(path: Path) -> tuple[list[Record], list[DamagedLine]]:
     """Return the good records of a file, and its damaged lines. Raises OSError if unreadable."""
-    records, damaged = [], []
-    for number, line in _lines(path):
-        try:
-            records.append(Record.from_json(line.decode()))
-        except ValueError as error:
-            damaged.append(DamagedLine(path, number, str(error)))
-    return records, damaged
+    good, damaged = read_lines(path)
+    return [line.record for line in good], damaged
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield numbered lines that are not blank; none is longer than is read at a time."""
+def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
+    """Return a file's lines, those that hold records and those that are damaged; no blank ones.
+
+    A line longer than MAX_LINE_BYTES is damaged, and counts as several. Raises OSError if the file
+    is unreadable.
+    """
+    good, damaged = [], []
     with path.open("rb") as file:
-        number = 1
-        while line := file.readline(MAX_LINE_BYTES):
-            if line.strip():
-                yield number, line
-            number += 1
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+            if not line.strip():
+                continue
+            try:
+                written = _document(line.decode())
+                record = Record.of_document(written)
+            except (ValueError, OverflowError) as error:  # of an integer that no float holds
+                damaged.append(DamagedLine(path, number, str(error)))
+            else:
+                signed = written.get("digest") is not None
+                good.append(Line(path, number, record, written["schema"], signed))
+    return good, damaged

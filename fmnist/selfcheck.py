@@ -45,14 +45,13 @@ def run_noise(plan: Plan, observer: Observer, program: Program = None) -> list[R
 def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) -> Record:
     """Run one process against another of the same cell, in turn; return the record of both."""
     cell = plan.noise_cell
-    measured = plan.measured([cell], "noise", process)
-    if measured is not None:
-        return measured[0]
+    if (measured := plan.measured_one(cell, "noise", process)) is not None:
+        return measured
     base, twin = (
         CellRun(plan, cell, plan.job(cell, "noise"), observer, process=process, role=role)
         for role in ("base", "twin")
     )
-    rounds = 1 + plan.preset.noise_rounds
+    rounds = 1 + plan.noise_rounds
     try:
         with ExitStack() as resources:
             for run in in_turn((base, twin), process):
@@ -87,9 +86,8 @@ def _noise_round(base: CellRun, twin: CellRun, number: int, process: int) -> Non
 
 def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program = None) -> Record:
     """Run a cell's epoch whole and with one part after the other taken away, in turn."""
-    measured = plan.measured([cell], "breakdown", 0)
-    if measured is not None:
-        return measured[0]
+    if (measured := plan.measured_one(cell, "breakdown", 0)) is not None:
+        return measured
     run = CellRun(plan, cell, plan.job(cell, "breakdown"), observer)
     names = ("epoch", *grid.BREAKDOWN_VARIANTS)
     rounds = 1 + plan.preset.breakdown_rounds
@@ -137,9 +135,8 @@ def _parity(
     plan: Plan, pair: tuple[Cell, Cell], seed: int, observer: Observer, program: Program
 ) -> Record:
     """Have both cells follow the same steps, one after the other; return the certificate."""
-    measured = plan.measured(pair[:1], "parity", seed - plan.seed)
-    if measured is not None:
-        return measured[0]
+    if (measured := plan.measured_one(pair[0], "parity", seed - plan.seed)) is not None:
+        return measured
     started_at = utc_now()
     job = plan.job(pair[0], "parity")
     failure, fields = None, {}
@@ -190,6 +187,7 @@ def _certificate(
             against=pair[1].backend,
             seed=seed,
             steps=steps,
+            dither=parity.DITHER,
             weights_sha256=ours.trace.weights_sha256,
             differences=parity.differences(ours.trace, theirs.trace),
             tolerances=dict(parity.TOLERANCES),

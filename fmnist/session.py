@@ -13,7 +13,7 @@ def run_session(plan: Plan, observer: Observer, program: Program = None) -> Iter
     """Run all that the plan holds; yield each record once it is on the disk."""
     plan.begin()
     yield from run_noise(plan, observer, program)
-    budget = budget_of(plan)
+    budget = budget_of(plan, len(plan.groups))
     for group in plan.groups:
         share = budget.next_share() if budget else None
         yield from run_processes(plan, group, observer, share, program)
@@ -24,8 +24,8 @@ def run_session(plan: Plan, observer: Observer, program: Program = None) -> Iter
                 yield run_breakdown(plan, cell, observer, program)
 
 
-def budget_of(plan: Plan) -> Budget | None:
-    """Return the budget for the training of all groups, used up from the first share on."""
+def budget_of(plan: Plan, groups: int) -> Budget | None:
+    """Return the budget for the training of so many groups, used up from the first share on."""
     if plan.budget_s is None:
         return None
-    return Budget(plan.budget_s, plan.precision_target, len(plan.groups))
+    return Budget(plan.budget_s, plan.precision_target, groups)

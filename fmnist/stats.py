@@ -11,7 +11,7 @@ count its rounds and speak of that process alone: `Estimate.processes` is 1.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -98,6 +98,11 @@ def half_width(estimate: Estimate) -> float:
     if estimate.low is None or estimate.high is None:
         return math.inf
     return max(estimate.high / estimate.value, estimate.value / estimate.low) - 1
+
+
+def widest(cells: Iterable[Samples]) -> float:
+    """Return half the widest interval of the cells' means, relative; 0 for no cells."""
+    return max((half_width(nested_mean(samples)) for samples in cells), default=0.0)
 
 
 def geometric_mean(values: Sequence[float]) -> Estimate:

@@ -121,6 +121,7 @@ def parity(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
         "seed": 0,
         "weights_sha256": "0" * 64,
         "steps": 20,
+        "dither": 1 / 255,
         "differences": {"outputs": 1e-7, "first_loss": 2e-7},
         "tolerances": {"outputs": 1e-5, "first_loss": 1e-5},
         "correct": {name: packed(np.arange(2_000) < 1_500) for name in ("tensorflow", "jax")},

@@ -261,6 +261,17 @@ def test_noise_cell_is_the_cheapest_one(make_plan: MakePlan) -> None:
     assert (made.noise_cell.model, made.noise_cell.backend) == ("dense3", "tensorflow")
 
 
+def test_noise_cell_may_be_named(make_plan: MakePlan) -> None:
+    """Any cell of the session can be the one; a name that none of them has is refused with all."""
+    wanted = "softmax_regression-jax-cpu-stock-b100-float32"
+    made = make_plan(noise_cell=wanted, noise_rounds=7)
+
+    assert made.noise_cell.id == wanted
+    assert made.noise_rounds == 7
+    with pytest.raises(ValueError, match="unknown cell in --noise-cell 'dense3'; there are: "):
+        make_plan(noise_cell="dense3")
+
+
 def test_interpreter_without_the_suite_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
     """An interpreter that cannot import the suite is an error with the command that installs it."""
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)

@@ -128,7 +128,7 @@ def test_damaged_line_is_named_and_the_good_ones_are_used(tmp_path: Path) -> Non
 
     records, damaged = read(path)
     assert len(records) == 2
-    assert [line.line_number for line in damaged] == [2, 4, 5]
+    assert [line.number for line in damaged] == [2, 4, 5]
     assert "not JSON" in damaged[0].reason
     assert "schema 99; this version reads 1" in damaged[2].reason
     assert str(damaged[0]).startswith(f"{path}, line 2: ")

@@ -27,11 +27,11 @@ def test_noise_pairs_hold_every_variant(make_plan: MakePlan, trace: Path) -> Non
     assert [r.process for r in records] == list(range(plan.noise_pairs))
     for got in records:
         assert got.failure is None
-        assert got.epoch_s == (0.5,) * plan.preset.noise_rounds
+        assert got.epoch_s == (0.5,) * plan.noise_rounds
         assert got.images_per_s == pytest.approx(grid.NOISE_STEPS * got.batch_size / 0.5)
         bases = {grid.base_of(spike) for spike in grid.SPIKES}
         assert set(got.beside_s) == {*grid.NOISE_VARIANTS, *bases, grid.REFERENCE}
-        assert got.beside_s["spike_5"] == pytest.approx((0.525,) * plan.preset.noise_rounds)
+        assert got.beside_s["spike_5"] == pytest.approx((0.525,) * plan.noise_rounds)
     assert record.read(plan.records_path)[0] == records
 
 
@@ -41,7 +41,7 @@ def test_sides_of_a_noise_pair_alternate_strictly(make_plan: MakePlan, trace: Pa
     selfcheck.run_noise(plan, Recorder(), fake(trace))
 
     orders = [line.split()[1] for line in trace.read_text().splitlines()]
-    epochs = (1 + plan.preset.noise_rounds) * 2 * len(grid.NOISE_VARIANTS)
+    epochs = (1 + plan.noise_rounds) * 2 * len(grid.NOISE_VARIANTS)
     is_twin = [
         name in grid.NOISE_VARIANTS for name in orders if name not in ("stop", grid.REFERENCE)
     ]

@@ -30,7 +30,7 @@ def test_noise_floor_is_as_far_as_the_interval_reaches() -> None:
     assert found is not None
     assert found.again.low is not None
     assert found.again.high is not None
-    assert found.floor == max(-math.log(found.again.low), math.log(found.again.high))
+    assert trust.floor_of(found) == max(-math.log(found.again.low), math.log(found.again.high))
 
 
 def test_one_pair_knows_no_smallest_effect() -> None:
@@ -195,3 +195,17 @@ def test_parts_of_an_epoch_add_up() -> None:
         {"device work": 200, "input": 200, "metrics": 100, "dispatch": 400, "epoch boundary": 100}
     )
     assert float(row["a per-batch callback"].split()[0]) == pytest.approx(200)
+
+
+def test_certificate_says_whether_images_were_dithered() -> None:
+    """Older certificates are of images as they are, and do not claim otherwise."""
+    dithered = parity()
+    assert dithered.parity is not None
+    plain = parity(parity=dithered.parity.model_copy(update={"dither": 0.0}))
+
+    said = [
+        "dithered" in "; ".join(table.terms)
+        for table in map(trust_tables.parity, ([dithered], [plain]))
+        if table is not None
+    ]
+    assert said == [True, False]

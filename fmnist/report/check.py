@@ -4,7 +4,6 @@ A line that contradicts itself is refused by `fmnist.record`. Here lines are hel
 other, against the models of this suite, and against what is possible. Files may be a stranger's.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist.record import MAX_LINE_BYTES, SCHEMA, Record, unpacked
+from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, sessions_of
 from fmnist.report.render import joined, render
@@ -56,16 +55,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line that holds a record; `schema` is the one that it was written in."""
-
-    number: int
-    schema: int
-    has_digest: bool
-    record: Record
-
-
-@dataclass(frozen=True)
 class Checked:
     """What was checked in a file, and what was found."""
 
@@ -97,7 +86,9 @@ def check(
         now: with a timezone; no record may be younger.
         published: Markdown that must hold every table row that the records make.
     """
-    lines, found = _read(path)
+    lines, damaged = read_lines(path)
+    due = f"a record of schema 1 to {SCHEMA} is due here"
+    found: list[Place] = [(line.number, (line.reason, due)) for line in damaged]
     if not lines and not found:
         found.append((1, ("no record in this file", "a results file has a line for each")))
     for line in lines:
@@ -111,26 +102,6 @@ def check(
         found += _unpublished(lines, published)
     findings = (Finding(path, number, *complaint) for number, complaint in sorted(found))
     return Checked(path, tuple(lines), tuple(findings))
-
-
-def _read(path: Path) -> tuple[list[Line], list[Place]]:
-    """Return the good lines of a file, and the places of the others; numbered as by `record`."""
-    lines: list[Line] = []
-    bad: list[Place] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode()
-                record = Record.from_json(text)
-            except (ValueError, OverflowError) as error:  # of an integer that no float holds
-                bad.append((number, (str(error), f"a record of schema 1 to {SCHEMA} is due here")))
-            else:
-                written = json.loads(text)
-                signed = written.get("digest") is not None
-                lines.append(Line(number, written["schema"], signed, record))
-    return lines, bad
 
 
 def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterator[Complaint]:

@@ -3,7 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fmnist import machine
 from fmnist.record import Record, Task
+
+Rows = Sequence[Record]
+"""The records of one row: of one cell's processes, or of the same cell on each backend."""
 
 
 def good(records: Iterable[Record], task: Task) -> list[Record]:
@@ -54,6 +58,46 @@ def newest_by_row(records: Iterable[Record]) -> list[Record]:
     ]
     row_sessions = {row_key(r): r.session for r in agreeing}  # the last one stays
     return [r for r in agreeing if r.session == row_sessions[row_key(r)]]
+
+
+def assembled(records: Iterable[Record]) -> list[list[Record]]:
+    """Return what is shown as one: sessions, those of the same terms put together, oldest first.
+
+    Sessions that agree in everything but their models are one run in parts, and each row is its
+    newest one. A session that measured its own noise stays alone: that says nothing of another.
+    """
+    groups: list[list[list[Record]]] = []
+    for session in sessions_of(records):
+        fitting = (g for g in groups if _one_run(g[-1], session))
+        group = next(fitting, None)
+        if group is None:
+            groups.append([session])
+        else:
+            group.append(session)
+    return [_newest_rows(group) for group in groups]
+
+
+def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
+    """Tell whether two sessions, neither of known noise, agree in their terms and versions."""
+    if any(r.task == "noise" for r in (*ours, *theirs)):
+        return False
+    versions = [
+        {n: v for r in records for n, v in r.versions.items()} for records in (ours, theirs)
+    ]
+    return _common_terms(ours[0]) == _common_terms(theirs[0]) and all(
+        versions[0].get(name, v) == v for name, v in versions[1].items()
+    )
+
+
+def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
+    """Return the records of several sessions, of each task's row those of the last session."""
+    newest = {(r.task, row_key(r)): r.session for session in sessions for r in session}
+    return [r for s in sessions for r in s if newest[r.task, row_key(r)] == r.session]
+
+
+def machine_name(record: Record) -> str:
+    """Return what a record's machine is made of, without the kernel, which changes over time."""
+    return machine.summary({n: fact for n, fact in record.machine.items() if n != "kernel"})
 
 
 def with_their_trust(chosen: Sequence[Record], records: Iterable[Record]) -> list[Record]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
 from fmnist import stats
 from fmnist.record import Parameters, Record, samples
-from fmnist.report.choose import CELL_COLUMNS, row_key
+from fmnist.report.choose import CELL_COLUMNS, Rows, row_key
+from fmnist.report.judge import Judged
 from fmnist.report.render import NOTHING, percent, with_interval
-from fmnist.stats import Samples
-
-Rows = Sequence[Record]
-"""The records of one row: of one cell's processes, or of the same cell on each backend."""
+from fmnist.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,14 @@ def filled(
     return header, tuple(tuple(column.value(row) for column in columns) for row in rows)
 
 
-def rows_of(records: Iterable[Record]) -> list[Rows]:
-    """Return the records by what must be equal for backends to stand side by side."""
+def rows_of(
+    records: Iterable[Record], key: Callable[[Record], tuple[Any, ...]] = row_key
+) -> list[Rows]:
+    """Return the records by what must be equal to stand side by side; default: for backends."""
     rows: dict[tuple[Any, ...], list[Record]] = {}
     for r in records:
-        rows.setdefault(row_key(r), []).append(r)
-    return sorted(rows.values(), key=lambda row: (parameters(row).total, row_key(row[0])))
+        rows.setdefault(key(r), []).append(r)
+    return sorted(rows.values(), key=lambda row: (parameters(row).total, key(row[0])))
 
 
 def place_columns(
@@ -64,9 +65,14 @@ def of_backend(rows: Rows, backend: str) -> list[Record]:
 
 def on(backend: str, show: Callable[[Rows], str]) -> Callable[[Rows], str]:
     """Return what a row shows of one backend's records."""
+    return of_part(partial(of_backend, backend=backend), show)
+
+
+def of_part(part: Callable[[Rows], Rows], show: Callable[[Rows], str]) -> Callable[[Rows], str]:
+    """Return what shows a part of a row's records, where there are any."""
 
     def value(rows: Rows) -> str:
-        records = of_backend(rows, backend)
+        records = part(rows)
         return show(records) if records else NOTHING
 
     return value
@@ -82,33 +88,20 @@ def accuracy(rows: Rows) -> str:
     return percent(fmean(r.accuracy or 0.0 for r in rows))
 
 
-def neighbours(tops: Rows, bottoms: Rows) -> tuple[Samples, Samples] | None:
-    """Return the epochs of two cells, of the processes that ran side by side to the end."""
-    sides = [{r.process: r for r in records} for records in (tops, bottoms)]
-    common = [
-        p
-        for p, r in sides[0].items()
-        if p in sides[1] and len(r.epoch_s) == len(sides[1][p].epoch_s)
-    ]
-    if not common:
-        return None
-    return samples(sides[0][p] for p in common), samples(sides[1][p] for p in common)
-
-
-def ratio_columns(
-    titles: tuple[str, str],
-    comparisons: Mapping[int, stats.Comparison],
-    verdicts: Mapping[int, stats.Verdict],
-) -> list[Column]:
-    """Return a ratio and the verdict on it, where any is given; both by the row's identity."""
+def ratio_columns(top: str, bottom: str, judged: Mapping[int, Judged]) -> list[Column]:
+    """Return the ratio of two parts of a row, and the verdict on it, where any is given."""
 
     def ratio(row: Rows) -> str:
-        found = comparisons.get(id(row))
+        found = judged.get(id(row))
         return NOTHING if found is None else with_interval(found.ratio)
 
-    shown = [Column(titles[0], ratio)]
-    if verdicts:
-        shown.append(Column(titles[1], lambda row: str(verdicts.get(id(row), NOTHING))))
+    def verdict(row: Rows) -> str:
+        found = judged.get(id(row))
+        return str(found.verdict) if found and found.verdict else NOTHING
+
+    shown = [Column(f"{top} / {bottom} time", ratio)]
+    if any(found.verdict for found in judged.values()):
+        shown.append(Column(f"{top} is", verdict))
     return shown
 
 
@@ -116,7 +109,12 @@ def pooled(
     values: Callable[[Record], Sequence[float]], scale: float = 1.0
 ) -> Callable[[Rows], str]:
     """Return what shows the geometric mean of each process's values, processes first."""
-    return lambda rows: with_interval(stats.nested_mean([values(r) for r in rows]), scale)
+    return lambda rows: with_interval(pooled_estimate(rows, values), scale)
+
+
+def pooled_estimate(rows: Rows, values: Callable[[Record], Sequence[float]]) -> Estimate:
+    """Return the geometric mean of each process's values, processes first."""
+    return stats.nested_mean([values(r) for r in rows])
 
 
 def mean_of(name: str) -> Callable[[Rows], str]:

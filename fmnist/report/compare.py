@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from fmnist import machine, stats
 from fmnist.grid import REFERENCE, Cell
-from fmnist.record import MAX_LINE_BYTES, Record, Task, by_cell, read, samples
+from fmnist.record import Line, Record, Task, by_cell, read_lines, samples
 from fmnist.report.choose import CELL_COLUMNS, good, sessions_of
 from fmnist.report.columns import accuracy, epoch
 from fmnist.report.render import NOTHING, Table, above_one, digits, joined, with_interval
 from fmnist.report.tables import UNEQUAL, UNEQUAL_TERM
 from fmnist.report.terms import accuracy_term
-from fmnist.report.trust import Noise, noise_of, unequal
+from fmnist.report.trust import Noise, floor_of, noise_of, unequal
 from fmnist.stats import Estimate, Verdict
 
 LIMIT_GRAMMAR: Final = "slower:P%, where P is a number of per cent, like slower:5%"
@@ -82,18 +82,6 @@ class Compared:
     margin: float
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A record and the line that it was read from."""
-
-    record: Record
-    path: Path
-    line_number: int
-
-    def __str__(self) -> str:
-        return f"{self.path}, line {self.line_number}"
-
-
 def session_in(files: Iterable[Path], name: str) -> Session:
     """Return the one session that these files hold. Raises CompareError, or OSError if unreadable.
 
@@ -101,7 +89,7 @@ def session_in(files: Iterable[Path], name: str) -> Session:
         files: records files; a line that stands in several of them counts once.
         name: what a person gave, for the messages.
     """
-    placed = [one for path in files for one in _placed(path)]
+    placed = [line for path in files for line in _undamaged(path)]
     if not placed:
         raise CompareError(f"no records in {name}; give a file that `fmnist run` wrote")
     groups = [group[0] for group in sessions_of(one.record for one in placed)]
@@ -116,19 +104,15 @@ def session_in(files: Iterable[Path], name: str) -> Session:
     return Session(records, noise_of(records))
 
 
-def _placed(path: Path) -> list[_Placed]:
-    """Return the records of a file with their places. Raises CompareError for damaged lines."""
-    records, damaged = read(path)
+def _undamaged(path: Path) -> list[Line]:
+    """Return the lines of a file. Raises CompareError if any is damaged."""
+    lines, damaged = read_lines(path)
     if damaged:
         raise CompareError("\n".join(f"damaged: {line}" for line in damaged))
-    with path.open("rb") as file:
-        numbers = [number for number, line in enumerate(file, start=1) if line.strip()]
-    if len(numbers) != len(records):
-        raise CompareError(f"{path}: a line is longer than {MAX_LINE_BYTES:,} bytes")
-    return [_Placed(r, path, number) for r, number in zip(records, numbers, strict=True)]
+    return lines
 
 
-def _check_one_machine(placed: Sequence[_Placed]) -> None:
+def _check_one_machine(placed: Sequence[Line]) -> None:
     """Raise CompareError, naming a fact that differs, if the records are of two machines."""
     known = [one for one in placed if one.record.machine]
     for one in known[1:]:
@@ -142,13 +126,13 @@ def _check_one_machine(placed: Sequence[_Placed]) -> None:
                 )
 
 
-def _each_once(placed: Iterable[_Placed]) -> tuple[Record, ...]:
+def _each_once(placed: Iterable[Line]) -> tuple[Record, ...]:
     """Return the records without copies. Raises CompareError if two contradict each other.
 
     Starts are left out of that: each is a process of its own, and schema 1 did not number them.
     """
     by_content = {one.record.to_json(): one for one in placed}
-    claimed: dict[tuple[str, Cell, int, int], _Placed] = {}
+    claimed: dict[tuple[str, Cell, int, int], Line] = {}
     for one in by_content.values():
         r = one.record
         if r.failure is None and r.task in ("train", "noise"):
@@ -268,7 +252,7 @@ def _different_work(
 
 def _floor(before: Session, after: Session) -> float:
     """Return the larger |ln ratio| of the two A/A intervals; infinite if one was not measured."""
-    return max(math.inf if s.noise is None else s.noise.floor for s in (before, after))
+    return max(floor_of(s.noise) for s in (before, after))
 
 
 def limit_of(text: str) -> float:
@@ -439,7 +423,7 @@ def _verdict_term(compared: Compared) -> str:
 def _without_noise(compared: Compared) -> tuple[str, ...]:
     """Return what follows if a session did not measure its noise, and what to run."""
     sides = (("BEFORE", compared.before), ("AFTER", compared.after))
-    names = [n for n, s in sides if s.noise is None or math.isinf(s.noise.floor)]
+    names = [n for n, s in sides if math.isinf(floor_of(s.noise))]
     if not names:
         return ()
     return (

@@ -2,23 +2,23 @@
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from fmnist import stats
 from fmnist.record import Record
-from fmnist.report.choose import CELL_COLUMNS, good
+from fmnist.report.choose import CELL_COLUMNS, Rows, good
 from fmnist.report.columns import (
     Column,
-    Rows,
     accuracy,
     epoch,
     filled,
-    neighbours,
+    of_part,
     place_columns,
     ratio_columns,
+    rows_of,
 )
-from fmnist.report.render import NOTHING, Table
+from fmnist.report.judge import judged
+from fmnist.report.render import Table
 from fmnist.report.terms import EPOCH_TERM, accuracy_term, terms_of, verdict_terms
-from fmnist.report.trust import MARGIN, verdicts
 
 
 def environments(records: Sequence[Record]) -> Table | None:
@@ -27,14 +27,18 @@ def environments(records: Sequence[Record]) -> Table | None:
     names = _oldest_first(trained)
     if len(names) < 2:  # noqa: PLR2004  # a comparison is of two
         return None
-    rows = _rows_of(trained)
+    rows = rows_of(trained, _place)
     base, *others = names
     columns = [
         *[c for c in place_columns(trained) if c.title != "environment"],
         Column("backend", lambda row: row[0].backend),
-        *[Column(f"{name} epoch [s]", _in(name, epoch)) for name in names],
-        *[column for name in others for column in _against(name, base, rows, records)],
-        *[Column(f"{name} accuracy [%]", _in(name, accuracy)) for name in names],
+        *[Column(f"{name} epoch [s]", of_part(_in(name), epoch)) for name in names],
+        *[
+            column
+            for name in others
+            for column in ratio_columns(name, base, judged(rows, _in(name), _in(base), records))
+        ],
+        *[Column(f"{name} accuracy [%]", of_part(_in(name), accuracy)) for name in names],
     ]
     terms = (
         *(f"{name}: {_versions(trained, name)}" for name in names),
@@ -60,30 +64,12 @@ def _versions(records: Sequence[Record], name: str) -> str:
     return ", ".join(f"{package} {version}" for package, version in sorted(versions.items()))
 
 
-def _rows_of(records: Sequence[Record]) -> list[Rows]:
-    """Return the records by what must be equal for environments to stand side by side."""
-    rows: dict[tuple[object, ...], list[Record]] = {}
-    for r in records:
-        place = [getattr(r, name) for name in CELL_COLUMNS if name != "environment"]
-        rows.setdefault((r.model, r.backend, *place), []).append(r)
-    return [rows[key] for key in sorted(rows, key=str)]
+def _place(record: Record) -> tuple[Any, ...]:
+    """Return what must be equal for environments to stand side by side."""
+    others = (getattr(record, name) for name in CELL_COLUMNS if name != "environment")
+    return (record.model, record.backend, *others)
 
 
-def _in(environment: str, show: Callable[[Rows], str]) -> Callable[[Rows], str]:
-    def value(row: Rows) -> str:
-        records = [r for r in row if r.environment == environment]
-        return show(records) if records else NOTHING
-
-    return value
-
-
-def _against(name: str, base: str, rows: Sequence[Rows], records: Sequence[Record]) -> list[Column]:
-    """Return the ratio of two environments, and the verdict on it."""
-    comparisons = {}
-    for row in rows:
-        sides = ([r for r in row if r.environment == e] for e in (name, base))
-        pair = neighbours(*sides)
-        if pair is not None:
-            comparisons[id(row)] = stats.compare_side_by_side(*pair, MARGIN)
-    titles = f"{name} / {base} time", f"{name} is"
-    return ratio_columns(titles, comparisons, verdicts(comparisons, records))
+def _in(environment: str) -> Callable[[Rows], Rows]:
+    """Return what takes a row's records of one environment."""
+    return lambda row: [r for r in row if r.environment == environment]

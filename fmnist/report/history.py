@@ -3,19 +3,18 @@
 Sessions are not run side by side, so a ratio of two of them holds what the machine did meanwhile.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from fmnist import machine, stats
+from fmnist import stats
 from fmnist.record import Record, samples
 from fmnist.report import columns
-from fmnist.report.choose import good
+from fmnist.report.choose import good, machine_name
 from fmnist.report.render import NOTHING, Table, with_interval
 from fmnist.report.terms import accuracy_term, terms_of
-from fmnist.report.trust import MARGIN, noise_of
+from fmnist.report.trust import MARGIN, floor_of, noise_of
 from fmnist.stats import Samples, Verdict
 
 SESSIONS_FOR_A_CHANGEPOINT = stats.FEWEST_ROUNDS
@@ -58,7 +57,7 @@ def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list
     """
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(_machine_name(record), []).append(record)
+        found.setdefault(machine_name(record), []).append(record)
     text = (wanted or "").casefold()
     matching = [name for name in found if name.casefold() == text]
     matching = matching or [name for name in found if text in name.casefold()]
@@ -71,11 +70,6 @@ def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list
             f"--machine with a part of its name that no other one has:\n{listed}"
         )
     raise HistoryError(f"no records of a machine {wanted!r}; there are:\n{listed}")
-
-
-def _machine_name(record: Record) -> str:
-    facts = {name: fact for name, fact in record.machine.items() if name != "kernel"}
-    return machine.summary(facts)
 
 
 def tables(records: Iterable[Record]) -> list[Table]:
@@ -102,7 +96,7 @@ def _histories(records: Sequence[Record]) -> list[list[Entry]]:
     sessions: dict[str, list[Record]] = {}
     for r in records:
         sessions.setdefault(r.session, []).append(r)
-    floors = {session: _floor(its) for session, its in sessions.items()}
+    floors = {session: floor_of(noise_of(its)) for session, its in sessions.items()}
     cells: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
     for r in sorted(good(records, "train"), key=lambda r: r.started_at):
         work = (r.cell, r.preset, r.dataset, r.train_images)
@@ -111,12 +105,6 @@ def _histories(records: Sequence[Record]) -> list[list[Entry]]:
         [Entry(tuple(its), floors[session]) for session, its in by_session.items()]
         for _, by_session in sorted(cells.items())
     ]
-
-
-def _floor(records: Sequence[Record]) -> float:
-    """Return the noise of a session's records, infinite if it was not measured."""
-    noise = noise_of(records)
-    return math.inf if noise is None else noise.floor
 
 
 def _few(entries: Sequence[Entry]) -> bool:

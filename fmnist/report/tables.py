@@ -4,19 +4,18 @@ Records of two sessions, data sets or presets are never put into one table witho
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fmnist import stats
 from fmnist.record import Record, by_cell, samples
 from fmnist.report import trust, trust_tables
-from fmnist.report.choose import backends_of, good
+from fmnist.report.choose import Rows, backends_of, good
 from fmnist.report.columns import (
     Column,
-    Rows,
     accuracy,
     epoch,
     filled,
     mean_of,
-    neighbours,
     of_backend,
     on,
     parameters,
@@ -26,6 +25,7 @@ from fmnist.report.columns import (
     rows_of,
 )
 from fmnist.report.environment_table import environments
+from fmnist.report.judge import judged
 from fmnist.report.render import (
     NOTHING,
     Table,
@@ -93,7 +93,16 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
         *[
             column
             for top, bottom in _pairs(backends, against)
-            for column in _ratio_columns(top, bottom, rows, records)
+            for column in ratio_columns(
+                top,
+                bottom,
+                judged(
+                    rows,
+                    partial(of_backend, backend=top),
+                    partial(of_backend, backend=bottom),
+                    records,
+                ),
+            )
         ],
         *[Column(f"{b} accuracy [%]", on(b, accuracy)) for b in backends],
         Column("epochs trained", _epochs_of_recipe),
@@ -280,20 +289,6 @@ def _pairs(backends: Sequence[str], against: str | None) -> list[tuple[str, str]
     """Return the (numerator, denominator) pairs of the ratio columns."""
     base = against or backends[0]
     return [(b, base) for b in backends if b != base] if base in backends else []
-
-
-def _ratio_columns(
-    top: str, bottom: str, rows: Sequence[Rows], records: Sequence[Record]
-) -> list[Column]:
-    """Return the ratio of two backends, and the verdict on it, corrected for all of the rows."""
-    comparisons = {
-        id(row): stats.compare_side_by_side(*pair, trust.MARGIN)
-        for row in rows
-        if (pair := neighbours(of_backend(row, top), of_backend(row, bottom))) is not None
-    }
-    return ratio_columns(
-        (f"{top} / {bottom} time", f"{top} is"), comparisons, trust.verdicts(comparisons, records)
-    )
 
 
 def _epochs_of_recipe(rows: Rows) -> str:

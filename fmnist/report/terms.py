@@ -62,8 +62,7 @@ def precision_terms(records: Sequence[Record]) -> tuple[str, ...]:
     """Return how precise the epochs of several processes came out, the least precise cell's."""
     if not any(r.process for r in records):
         return ()
-    cells = by_cell(records).values()
-    reached = max(stats.half_width(stats.nested_mean(samples(cell))) for cell in cells)
+    reached = stats.widest(map(samples, by_cell(records).values()))
     return (f"precision reached: every epoch's interval within ±{100 * reached:.2g} %",)
 
 

@@ -4,7 +4,7 @@ Every verdict of the session is held against its noise.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from fmnist import stats
 from fmnist.grid import NOISE_STEPS, SPIKES, Cell, base_of
 from fmnist.record import Record, samples, unpacked
 from fmnist.report.choose import good
-from fmnist.stats import Comparison, Estimate, Samples, Verdict
+from fmnist.stats import Estimate, Samples, Verdict
 
 FEWEST_FOR_A_SPREAD = 3
 MARGIN = 0.02
@@ -42,12 +42,12 @@ class Noise:
     spread_in_turn: float | None
     spread_apart: float | None
 
-    @property
-    def floor(self) -> float:
-        """The largest |ln ratio| that the interval of the A/A ratio reaches."""
-        if self.again.low is None or self.again.high is None:
-            return math.inf
-        return max(abs(math.log(self.again.low)), abs(math.log(self.again.high)))
+
+def floor_of(noise: Noise | None) -> float:
+    """Return the largest |ln ratio| that the A/A interval reaches; infinite where there is none."""
+    if noise is None or noise.again.low is None or noise.again.high is None:
+        return math.inf
+    return max(abs(math.log(noise.again.low)), abs(math.log(noise.again.high)))
 
 
 def noise_of(records: Sequence[Record]) -> Noise | None:
@@ -79,8 +79,7 @@ def false_verdicts(records: Sequence[Record], alpha: float) -> int:
     pairs = good(records, "noise")
     found = 0
     for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True):
-        noise = noise_of([other])
-        floor = math.inf if noise is None else noise.floor
+        floor = floor_of(noise_of([other]))
         comparison = stats.compare_side_by_side(samples([pair], "twin"), samples([pair]), MARGIN)
         (verdict,) = stats.verdicts([comparison], floor, MARGIN, alpha)
         found += verdict in (Verdict.FASTER, Verdict.SLOWER)
@@ -114,17 +113,6 @@ def _spread(tops: Samples, bottoms: Samples) -> float | None:
         for top, bottom in zip(tops, bottoms, strict=True)
     ]
     return float(np.std(ratios, ddof=1) / np.mean(ratios))
-
-
-def verdicts(
-    comparisons: Mapping[int, Comparison], records: Sequence[Record]
-) -> dict[int, Verdict]:
-    """Return the verdicts, held against the session's noise; none if it did not measure that."""
-    noise = noise_of(records)
-    if noise is None or not comparisons:
-        return {}
-    given = stats.verdicts(list(comparisons.values()), noise.floor, MARGIN)
-    return dict(zip(comparisons, given, strict=True))
 
 
 def expected_ratio(spike: str) -> float:

@@ -8,8 +8,8 @@ from fmnist import stats
 from fmnist.grid import BREAKDOWN_STEPS, NOISE_STEPS, SPIKES
 from fmnist.record import Record, by_cell, samples
 from fmnist.report import trust
-from fmnist.report.choose import backends_of, good
-from fmnist.report.columns import Column, Rows, filled, of_backend, on, place_columns, rows_of
+from fmnist.report.choose import Rows, backends_of, good
+from fmnist.report.columns import Column, filled, of_backend, on, place_columns, rows_of
 from fmnist.report.render import NOTHING, Table, above_one, digits, joined, with_interval
 from fmnist.report.terms import machine_terms, terms_of
 from fmnist.stats import Estimate
@@ -17,6 +17,16 @@ from fmnist.stats import Estimate
 PAIRS_FOR_TRIALS = 20
 TRIAL_PAIRS = 5
 TRIAL_ALPHA = 0.01
+
+WHOLE: Mapping[str, int] = {"epoch": 1}
+PARTS: Mapping[str, Mapping[str, int]] = {
+    "device work": {"epoch": 1, "no_work": -1},
+    "input": {"no_work": 1, "no_input": -1},
+    "metrics": {"no_input": 1, "no_metrics": -1},
+    "dispatch": {"no_metrics": 2, "half": -2},
+    "epoch boundary": {"half": 2, "no_metrics": -1},
+}
+"""What an epoch is made of, each part as a sum of variants; together they are the whole."""
 
 BREAKDOWN_TERM = (
     "each part is what disappears when it is taken away, rounds run in turn; what a backend does "
@@ -134,9 +144,9 @@ def parity(records: Sequence[Record]) -> Table | None:
     one = some[0]
     terms = (
         "both backends from the same weights (one NumPy source; the first eight digits of the "
-        "first seed's SHA-256), on the same batches in the same order, dithered by less than a grey "
-        "level (where pixels are equal, backends may choose either of two derivatives), without "
-        "dropout, with deterministic kernels, untimed; the largest relative difference over seeds, allowed: "
+        f"first seed's SHA-256), on the same batches in the same order{_dithered(some)}, without "
+        "dropout, with deterministic kernels, untimed; the largest relative difference over "
+        "seeds, allowed: "
         + ", ".join(f"{n.replace('_', ' ')} {t:g}" for n, t in tolerances.items()),
         f"accuracy on {one.test_images:,} test images after "
         f"{joined(r.parity.steps for r in some if r.parity)} steps of {one.batch_size}: "
@@ -147,6 +157,16 @@ def parity(records: Sequence[Record]) -> Table | None:
         *machine_terms(some),
     )
     return Table("The same work: parity certificate", header, rows, terms)
+
+
+def _dithered(records: Sequence[Record]) -> str:
+    """Return how the images were kept from having equal pixels, if they were."""
+    if not any(r.parity and r.parity.dither for r in records):
+        return ""
+    return (
+        ", dithered by less than a grey level (where pixels are equal, each backend may choose "
+        "another derivative)"
+    )
 
 
 def _parity_row(
@@ -234,12 +254,8 @@ def breakdown(records: Sequence[Record]) -> Table | None:
     columns = [
         *place_columns(measured),
         Column("backend", lambda rows: rows[0].backend),
-        Column("whole [ms]", _part({"epoch": 1})),
-        Column("device work", _part({"epoch": 1, "no_work": -1})),
-        Column("input", _part({"no_work": 1, "no_input": -1})),
-        Column("metrics", _part({"no_input": 1, "no_metrics": -1})),
-        Column("dispatch", _part({"no_metrics": 2, "half": -2})),
-        Column("epoch boundary", _part({"half": 2, "no_metrics": -1})),
+        Column("whole [ms]", _part(WHOLE)),
+        *[Column(name, _part(weights)) for name, weights in PARTS.items()],
         Column("a per-batch callback", _part({"hooked": 1, "epoch": -1})),
         Column("the suite's fence", _part({"fence": 1})),
     ]
@@ -255,15 +271,20 @@ def breakdown(records: Sequence[Record]) -> Table | None:
 
 
 def _part(weights: Mapping[str, int]) -> Callable[[Rows], str]:
-    """Return what shows a sum of variants, round by round, in milliseconds."""
+    """Return what shows a sum of variants in milliseconds."""
+    return lambda rows: with_interval(part_ms(rows[0], weights))
 
-    def value(rows: Rows) -> str:
-        record = rows[0]
-        rounds = {"epoch": record.epoch_s, **record.beside_s}
-        sums = [
-            1_000 * math.fsum(weight * rounds[name][i] for name, weight in weights.items())
-            for i in range(len(record.epoch_s))
-        ]
-        return with_interval(stats.mean(sums))
 
-    return value
+def part_ms(record: Record, weights: Mapping[str, int]) -> Estimate:
+    """Return a sum of a breakdown's variants, round by round, in milliseconds.
+
+    Args:
+        record: of the task `breakdown`.
+        weights: by the variant's name, how often it counts, as in PARTS.
+    """
+    rounds = {"epoch": record.epoch_s, **record.beside_s}
+    sums = [
+        1_000 * math.fsum(weight * rounds[name][i] for name, weight in weights.items())
+        for i in range(len(record.epoch_s))
+    ]
+    return stats.mean(sums)

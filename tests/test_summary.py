@@ -1,0 +1,72 @@
+"""Cells in numbers: what pages, pictures and exports are made of."""
+
+import pytest
+from samples import noise, pair, parity, record
+
+from fmnist.report.summary import summaries
+
+
+def test_cells_stand_by_model_then_backend() -> None:
+    """Small models first; TensorFlow before JAX within each."""
+    large = {"total": 500_000, "trainable": 500_000, "dense": 500_000, "conv": 0, "other": 0}
+    made = summaries([*pair(model="dense_wide", parameters=large), *pair()])
+
+    assert [(s.cell.model, s.cell.backend) for s in made] == [
+        ("dense3", "tensorflow"),
+        ("dense3", "jax"),
+        ("dense_wide", "tensorflow"),
+        ("dense_wide", "jax"),
+    ]
+
+
+def test_ratio_is_to_the_other_backend() -> None:
+    """JAX takes half of TensorFlow's time; TensorFlow itself is the measure and has no ratio."""
+    base, other = summaries(pair())
+
+    assert (base.against, base.ratio) == (None, None)
+    assert other.against == "tensorflow"
+    assert other.ratio is not None
+    assert other.ratio.value == pytest.approx(0.5)
+    assert other.verdict is None
+
+
+def test_against_turns_the_ratio_around() -> None:
+    """Against JAX, TensorFlow takes twice as long."""
+    base, other = summaries(pair(), against="jax")
+
+    assert base.ratio is not None
+    assert base.ratio.value == pytest.approx(2.0)
+    assert other.ratio is None
+
+
+def test_verdict_needs_the_session_s_noise() -> None:
+    """With noise that was measured, half the time is faster."""
+    _, other = summaries([*pair(), noise(), noise(process=1), noise(process=2)])
+
+    assert other.verdict == "faster"
+
+
+def test_backend_alone_has_no_ratio() -> None:
+    """One backend has its times, and nothing to be held against."""
+    (alone,) = summaries([record(backend="jax")], against="tensorflow")
+
+    assert (alone.ratio, alone.epoch.value) == (None, 2.0)
+
+
+def test_model_that_differs_is_marked() -> None:
+    """A certificate that failed marks the model's cells on both backends."""
+    broken = parity().parity
+    assert broken is not None
+    apart = broken.model_copy(update={"differences": {"outputs": 1.0, "first_loss": 1.0}})
+
+    assert [s.unequal for s in summaries([*pair(), parity(parity=apart)])] == [True, True]
+
+
+def test_processes_are_one_cell() -> None:
+    """Three processes make one summary; accuracy and epoch are means over them."""
+    (cell,) = summaries([record(process=p, epoch_s=(s, s)) for p, s in enumerate((1.0, 2.0, 4.0))])
+
+    assert cell.epoch.value == pytest.approx(2.0)
+    assert cell.epoch.processes == 3
+    assert cell.images_per_s == pytest.approx(3_000)
+    assert len(cell.seconds_of_epochs) == len(cell.history) == 3
