@@ -15,7 +15,7 @@ from engine import KINDS, Engine, Replay, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist import plan
-from fmnist.cli import announcement
+from fmnist.cli.session import announcement
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS
 from fmnist.record import Record

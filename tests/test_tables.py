@@ -207,3 +207,17 @@ def test_html_is_escaped() -> None:
     assert table is not None
 
     assert "<script>" not in render(table, "html")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_strangers_text_is_shown_inert(form: str) -> None:
+    """A reason with escape sequences, lines and markup moves no cursor and makes no element."""
+    hostile = "\x1b[2J\x1b]0;owned\x07 <script>alert(1)</script> a|b\nnext line\u202e" + "x" * 9_000
+    (table,) = tables.of_session([failed().model_copy(update={"failure": hostile})])
+    shown = render(table, form)
+
+    assert not [c for c in shown if not c.isprintable() and c != "\n"]
+    assert "x" * 4_000 not in shown
+    assert "owned" in shown
+    if form in ("markdown", "html"):
+        assert "<script" not in shown

@@ -7,7 +7,7 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ FORMATS: Mapping[str, str] = {
 TITLES: Mapping[str, str] = {"html": "<h3>{}</h3>", "latex": "\\subsection*{{{}}}"}
 NOTHING = "-"
 TERMS_WIDTH = 100
+LONGEST_TEXT = 4_000
+"""Characters of a cell or a term that are shown."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,28 @@ def joined(values: Iterable[Any]) -> str:
     return "/".join(dict.fromkeys(shown)) or NOTHING
 
 
+def inert(text: str, limit: int) -> str:
+    """Return text on one line that moves no cursor, shortened to at most so many characters.
+
+    Names and reasons come from strangers: what is not printable is shown as its escape.
+    """
+    line = " ".join(text[: limit + 1].split())
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def render(table: Table, form: str) -> str:
-    """Return the table as text in one of FORMATS, its terms under it (CSV: as rows with a #)."""
+    """Return the table as text in one of FORMATS, its terms under it (CSV: as rows with a #).
+
+    Whatever the records hold is shown as text: no markup, no escape sequence, no formula.
+    """
+    table = _inert(table)
     if form == "csv":
         return _csv(table)
-    cells = table.rows
     if form == "markdown":  # tabulate leaves these as they are
-        cells = tuple(tuple(cell.replace("|", "\\|") for cell in row) for row in cells)
+        table = _mapped(table, _escaped)
     body = tabulate(
-        cells,
+        table.rows,
         table.header,
         tablefmt=FORMATS[form],
         disable_numparse=True,
@@ -96,6 +111,25 @@ def render(table: Table, form: str) -> str:
     return (
         f"{table.title}\n\n{body}\n\n{textwrap.fill(terms, TERMS_WIDTH, break_on_hyphens=False)}\n"
     )
+
+
+def _mapped(table: Table, change: Callable[[str], str]) -> Table:
+    """Return a table with every text of it changed."""
+    return Table(
+        change(table.title),
+        tuple(map(change, table.header)),
+        tuple(tuple(map(change, row)) for row in table.rows),
+        tuple(map(change, table.terms)),
+    )
+
+
+def _inert(table: Table) -> Table:
+    return _mapped(table, lambda text: inert(text, LONGEST_TEXT))
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, in a table too; what is in backticks stays code."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def _csv(table: Table) -> str:

@@ -1,0 +1,19 @@
+"""The command `fmnist`."""
+
+import click
+
+import fmnist
+from fmnist.cli import about, reports, session
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(fmnist.__version__)
+def main() -> None:
+    """Keras 3 on TensorFlow and on JAX, timed side by side on Fashion-MNIST."""
+
+
+for command in (
+    *(session.run, reports.report, reports.compare, reports.check, reports.history),
+    *(reports.publish, about.doctor_command, about.models_command, about.data_command),
+):
+    main.add_command(command)

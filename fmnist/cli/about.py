@@ -1,0 +1,65 @@
+"""The commands that say what there is: models, data, doctor."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from rich.console import Console
+from tabulate import tabulate
+
+from fmnist import data, doctor, models
+from fmnist.cli.errors import FAILED_CELLS, BadInput
+
+
+@click.command(name="models")
+def models_command() -> None:
+    """List the models: family, parameters, recipe, origin."""
+    rows = [
+        (
+            card.name,
+            card.family,
+            f"{card.parameters:,}",
+            card.recipe.epochs,
+            card.recipe.batch_size,
+            f"{card.recipe.validation_share:.0%}",
+            card.origin,
+        )
+        for card in map(models.card, models.names())
+    ]
+    header = ("model", "family", "parameters", "epochs", "batch", "validation", "origin")
+    right = ("left", "left", "right", "right", "right", "right", "left")
+    click.echo(tabulate(rows, header, colalign=right))
+
+
+@click.command(name="data")
+@click.option("--data-dir", metavar="DIR", help="folder of the four IDX files, or stand-in")
+def data_command(data_dir: str | None) -> None:
+    """Say where the data comes from, and verify it."""
+    try:
+        source = data.locate(Path(data_dir) if data_dir else None)
+        dataset = data.load(source)
+    except data.DataError as error:
+        raise BadInput(str(error)) from error
+    click.echo(f"data set: {source.kind} ({source.found_by})")
+    if source.folder is not None:
+        click.echo(f"folder: {source.folder}")
+        for name, published in data.FILES.items():
+            click.echo(f"  {name}: MD5 {published.md5} as published")
+    click.echo(
+        f"{len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
+        f"{dataset.train_images.shape[1]}x{dataset.train_images.shape[2]}, ten classes: "
+        + ", ".join(data.CLASS_NAMES)
+    )
+
+
+@click.command(name="doctor")
+def doctor_command() -> None:
+    """Say which backends and devices work here, and what would disturb a measurement."""
+    console = Console()
+    healthy = True
+    with ExitStack() as resources:
+        for finding in doctor.examine(resources):
+            console.print(finding.line, highlight=False, markup=False, soft_wrap=True)
+            healthy = healthy and not finding.broken
+    sys.exit(0 if healthy else FAILED_CELLS)

@@ -1,0 +1,13 @@
+"""What a command ends with when it does not succeed."""
+
+import click
+
+FAILED_CELLS = 1
+FINDINGS = 1
+INTERRUPTED = 130
+
+
+class BadInput(click.ClickException):
+    """What a person gave is wrong; the message says what and where. Exit status 2."""
+
+    exit_code = 2

@@ -1,0 +1,78 @@
+"""`fmnist run`: the session that pytest runs, without pytest."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+import fmnist
+from fmnist import machine, plan
+from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
+from fmnist.cli.reports import print_tables
+from fmnist.options import OPTIONS
+from fmnist.progress import SessionProgress
+from fmnist.record import Record
+from fmnist.session import run_session
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def session_options(function: Function) -> Function:
+    """Give a command the options of a session, the same ones that pytest has."""
+    for option in reversed(OPTIONS):
+        function = click.option(
+            option.flag,
+            type=option.type,
+            default=option.default,
+            metavar=option.metavar,
+            help=option.help,
+            multiple=option.multiple,
+            show_default=option.default not in (None, ()),
+        )(function)
+    return function
+
+
+@click.command()
+@session_options
+def run(**options: Any) -> None:  # noqa: ANN401  # one for each of OPTIONS
+    """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
+    console = Console()
+    planned = _planned(options)
+    for line in announcement(planned):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    records: list[Record] = []
+    try:
+        with SessionProgress(len(planned.cells) * planned.processes, console) as progress:
+            records.extend(run_session(planned, progress))
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
+        sys.exit(INTERRUPTED)
+    print_tables(records, "text", None)
+    click.echo(f"records: {planned.records_path}")
+    if any(record.failure for record in records):
+        sys.exit(FAILED_CELLS)
+
+
+def announcement(planned: plan.Plan) -> list[str]:
+    """Return what a person should read before a session runs: terms first, then warnings."""
+    order = ", ".join(cell.id for cell in planned.cells)
+    return [
+        f"fmnist {fmnist.__version__}, session {planned.session}: preset {planned.preset_name}, "
+        f"data set {planned.source.kind} ({planned.source.found_by})",
+        f"machine: {machine.summary(dict(planned.machine))}",
+        f"cells, in the order of --order-seed {planned.order_seed}: {order}",
+        *[f"notice: {text}" for text in planned.notices],
+        *[f"notice: {text}" for text in machine.disturbances()],
+    ]
+
+
+def _planned(options: dict[str, Any]) -> plan.Plan:
+    try:
+        return plan.make(options, os.environ)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
