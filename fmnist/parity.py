@@ -16,13 +16,14 @@ COMPARED_STEPS = (1, 20)
 TOLERANCES: Mapping[str, float] = {
     "outputs": 1e-5,
     "first_loss": 1e-5,
-    "update_1": 1e-3,
+    "update_1": 1e-2,
     "update_20": 5e-2,
     "loss_curve": 2e-2,
 }
-"""What may differ, relative. The first two are one pass forward: rounding alone. It grows with the
-steps, and Adam divides by the size of a gradient: where that is nearly nothing, two backends may
-step either way. Hence the room for updates, and for the losses that follow from them."""
+"""What may differ, relative. The first two are one pass forward: rounding alone. Adam divides a
+gradient by its size, so where that is nearly nothing two backends may step either way: k of n
+weights that do so make 2 * sqrt(k / n) of the first update, and one in 40,000 is allowed. It grows
+with the steps; hence the room for later updates, and for the losses that follow from them."""
 
 DITHER = 1 / 255
 """One grey level: how much brighter a pixel may be made."""

@@ -98,7 +98,7 @@ def test_backends_do_the_same_work(make_plan: MakePlan, model: str) -> None:
     assert got.parity.exceeded == ()
     assert 0 < got.parity.differences["outputs"] < 1e-5
     assert got.parity.differences["first_loss"] < 1e-5
-    assert got.parity.differences["update_1"] < 1e-3
+    assert got.parity.differences["update_1"] < 1e-2
     assert got.flags["TF_DETERMINISTIC_OPS"] == "1"
     assert {"tensorflow", "jax"} <= set(got.versions)
 
