@@ -16,14 +16,14 @@ COMPARED_STEPS = (1, 20)
 TOLERANCES: Mapping[str, float] = {
     "outputs": 1e-5,
     "first_loss": 1e-5,
-    "update_1": 1e-2,
-    "update_20": 5e-2,
-    "loss_curve": 2e-2,
+    "update_1": 5e-2,
+    "update_20": 0.15,
+    "loss_curve": 5e-2,
 }
-"""What may differ, relative. The first two are one pass forward: rounding alone. Adam divides a
-gradient by its size, so where that is nearly nothing two backends may step either way: k of n
-weights that do so make 2 * sqrt(k / n) of the first update, and one in 40,000 is allowed. It grows
-with the steps; hence the room for later updates, and for the losses that follow from them."""
+"""What may differ, relative. The first two are one pass forward: rounding alone. Then Adam divides
+each gradient by its size, so weights whose gradient is nothing but rounding step either way, and it
+grows with the steps. What is allowed is two to three times what one backend differs from itself
+when its starting weights are changed in their last bit: docs/trust.md."""
 
 DITHER = 1 / 255
 """One grey level: how much brighter a pixel may be made."""
