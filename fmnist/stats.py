@@ -176,6 +176,20 @@ def nested_ratio(numerators: Samples, denominators: Samples) -> Estimate:
     return _estimate(_log_ratios(numerators, denominators))
 
 
+def share_above_one(ratios: np.ndarray) -> float:
+    """Return in what share of sessions the interval of the mean ratio lies above 1.
+
+    Args:
+        ratios: (sessions, processes), each process's own ratio side by side.
+    """
+    logs = np.log(ratios)
+    low = logs.mean(axis=1)  # of equal values: there is no t test of those
+    vary = np.ptp(logs, axis=1) >= NO_SPREAD
+    test = stats.ttest_1samp(logs[vary], 0.0, axis=1)
+    low[vary] = test.confidence_interval(CONFIDENCE).low
+    return float(np.mean(low > 0))
+
+
 def ratio_apart(numerators: Samples, denominators: Samples) -> Estimate:
     """Return the ratio of two cells that did not run side by side, such as of two sessions.
 

@@ -58,7 +58,8 @@ MAY_IMPORT = {
 }
 FREE_OF_FRAMEWORKS = (
     *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
-    *("report.render", "report.tables", "report.publish", "selfcheck", "session", "cli"),
+    *("report.render", "report.tables", "report.publish", "report.headline", "report.terminal"),
+    *("selfcheck", "session", "cli"),
 )
 
 

@@ -11,7 +11,7 @@ from samples import RESULT, failed, noise, pair, parity, record
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.choose import newest_by_row, sessions_of
-from fmnist.report.render import FORMATS, NOTHING, digits, render
+from fmnist.report.render import FORMATS, NOTHING, digits, inert, render
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -221,3 +221,10 @@ def test_strangers_text_is_shown_inert(form: str) -> None:
     assert "owned" in shown
     if form in ("markdown", "html"):
         assert "<script" not in shown
+
+
+def test_text_that_was_cut_says_so() -> None:
+    """However the cut falls, text that lost its end ends in an ellipsis."""
+    assert inert("a  b" + "c" * 100, 10).endswith("…")
+    assert inert("x" * 10, 10) == "x" * 10
+    assert inert("x" * 11, 10) == "x" * 9 + "…"

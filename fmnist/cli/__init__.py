@@ -14,6 +14,12 @@ def main() -> None:
 
 for command in (
     *(session.run, reports.report, reports.compare, reports.check, reports.history),
-    *(reports.publish, about.doctor_command, about.models_command, about.data_command),
+    *(
+        reports.export,
+        reports.publish,
+        about.doctor_command,
+        about.models_command,
+        about.data_command,
+    ),
 ):
     main.add_command(command)

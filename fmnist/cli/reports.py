@@ -1,9 +1,11 @@
 """The commands that read records: report, compare, check, history, publish."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from fmnist import grid, models
 from fmnist.cli.errors import FINDINGS, BadInput
@@ -11,23 +13,96 @@ from fmnist.measure import utc_now
 from fmnist.record import Record, read
 from fmnist.report import check as checking
 from fmnist.report import compare as comparing
+from fmnist.report import export as exporting
 from fmnist.report import history as histories
-from fmnist.report import publish as publishing
-from fmnist.report import tables
-from fmnist.report.choose import sessions_of
+from fmnist.report import schema, tables
+from fmnist.report.anonymous import anonymous as without_names
+from fmnist.report.choose import assembled
+from fmnist.report.files import replace
 from fmnist.report.render import FORMATS, render
+from fmnist.report.terminal import compact
 from fmnist.report.trust import MARGIN
+
+ANONYMOUS = click.option(
+    "--anonymous", is_flag=True, help="leave out names of people and hosts, and paths"
+)
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="every table in this form; default: text, in a terminal a summary",
+)
 @click.option("--against", type=click.Choice(list(grid.BACKENDS)), help="denominator of the ratios")
-def report(files: tuple[Path, ...], form: str, against: str | None) -> None:
+@click.option(
+    "--html",
+    "page_path",
+    metavar="OUT.html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write all of it as one page for a browser instead",
+)
+@click.option(
+    "--pictures",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="write the pictures there instead, as SVG and as PNG",
+)
+@ANONYMOUS
+def report(
+    files: tuple[Path, ...],
+    form: str | None,
+    against: str | None,
+    page_path: Path | None,
+    pictures: Path | None,
+    *,
+    anonymous: bool,
+) -> None:
     """Print the tables of records files (or of all files in a folder)."""
     records, damaged = _records_in(files)
-    print_tables(records, form, against)
+    runs = assembled(without_names(records) if anonymous else records)
+    if page_path is not None:
+        from fmnist.report.page import page
+
+        _write(page_path, page(runs, against))
+    if pictures is not None:
+        _draw(runs, against, pictures)
+    if page_path is None and pictures is None:
+        _check_any(records)
+        _show(runs, form, against)
     _fail_if_damaged(damaged)
+
+
+def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -> None:
+    """Write every picture of the runs."""
+    from fmnist.report import plots
+
+    for run in runs:
+        for picture in plots.of_session(run, against):
+            stem = f"{run[0].session}-{run[0].preset}-{picture.name}"
+            _write(folder / f"{stem}.svg", plots.svg(picture))
+            _write(folder / f"{stem}.png", plots.png(picture))
+
+
+def _show(runs: Sequence[Sequence[Record]], form: str | None, against: str | None) -> None:
+    """Print a summary of each run in a terminal, else every table."""
+    if form is None and sys.stdout.isatty():
+        console = Console()
+        for run in runs:
+            console.print(compact(run, against))
+    else:
+        print_tables(runs, form or "text", against)
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Replace a file whole, and say so."""
+    try:
+        replace(path, content)
+    except OSError as error:
+        raise BadInput(str(error)) from error
+    click.echo(f"wrote {path}")
 
 
 def _records_in(files: tuple[Path, ...]) -> tuple[list[Record], int]:
@@ -40,9 +115,12 @@ def _records_in(files: tuple[Path, ...]) -> tuple[list[Record], int]:
         damaged += len(bad)
         for line in bad:
             click.echo(f"damaged: {line}", err=True)
+    return records, damaged
+
+
+def _check_any(records: Sequence[Record]) -> None:
     if not records:
         raise BadInput("no records in these files")
-    return records, damaged
 
 
 def _fail_if_damaged(lines: int) -> None:
@@ -55,9 +133,10 @@ def _record_files(paths: tuple[Path, ...]) -> list[Path]:
     return [f for p in paths for f in (sorted(p.glob("*.jsonl")) if p.is_dir() else [p])]
 
 
-def print_tables(records: list[Record], form: str, against: str | None) -> None:
-    for session in sessions_of(records):
-        for table in tables.of_session(session, against):
+def print_tables(runs: Iterable[Sequence[Record]], form: str, against: str | None) -> None:
+    """Print every table of each run."""
+    for run in runs:
+        for table in tables.of_session(run, against):
             click.echo(render(table, form))
 
 
@@ -139,6 +218,7 @@ def check(files: tuple[Path, ...], published: Path | None) -> None:
 def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
     """Print each cell's sessions on one machine in the order of time, and what changed."""
     records, damaged = _records_in(files)
+    _check_any(records)
     try:
         made = histories.tables(histories.of_one_machine(records, wanted))
     except histories.HistoryError as error:
@@ -149,25 +229,63 @@ def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
 
 
 @click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="OUT.csv|OUT.parquet",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--rows",
+    type=click.Choice(["rounds", "records"]),
+    default="rounds",
+    show_default=True,
+    help="what each row is: a timed round, or a record",
+)
+@ANONYMOUS
+def export(files: tuple[Path, ...], target: Path, rows: str, *, anonymous: bool) -> None:
+    """Write records as one plain table, for other programs."""
+    records, damaged = _records_in(files)
+    _check_any(records)
+    records = without_names(records) if anonymous else records
+    made = exporting.rounds(records) if rows == "rounds" else exporting.per_record(records)
+    if target.suffix == ".csv":
+        content: str | bytes = "".join(exporting.csv_lines(made))
+    elif target.suffix == ".parquet":
+        try:
+            content = exporting.parquet(made)
+        except ValueError as error:
+            raise BadInput(str(error)) from error
+    else:
+        raise BadInput(f"--to must end in .csv or .parquet, got {target}")
+    _write(target, content)
+    _fail_if_damaged(damaged)
+
+
+@click.command()
 @click.option("--check", is_flag=True, help="write nothing; fail if a published file is stale")
 @click.option(
     "--root", type=click.Path(path_type=Path), default=Path(), help="the project's folder"
 )
 def publish(*, check: bool, root: Path) -> None:
-    """Make results/README.md and the README's table from results/raw."""
+    """Make everything under results/ from results/raw, the README's tables, and docs/record.md."""
+    from fmnist.report import publish as publishing
+
     try:
-        wanted = publishing.pages(root)
+        wanted = publishing.files(root) | schema.pages(root)
         stale = publishing.stale(wanted)
-        if check and stale:
-            named = ", ".join(map(str, stale))
-            raise BadInput(
-                f"not what the records in results/raw make: {named}; run `fmnist publish`"
-            )
-        for path in stale:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[path], encoding="utf-8")
-            click.echo(f"wrote {path}")
+        left_over = publishing.left_over(root, wanted)
     except (OSError, publishing.PublishError) as error:
         raise BadInput(str(error)) from error
-    if not stale:
+    if check and (stale or left_over):
+        named = ", ".join(map(str, (*stale, *left_over)))
+        raise BadInput(f"not what the records in results/raw make: {named}; run `fmnist publish`")
+    for path in stale:
+        _write(path, wanted[path])
+    for path in left_over:
+        path.unlink()
+        click.echo(f"removed {path}")
+    if not stale and not left_over:
         click.echo("every published file is what its records make")

@@ -16,6 +16,7 @@ from fmnist.cli.reports import print_tables
 from fmnist.options import OPTIONS
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
+from fmnist.report.choose import assembled
 from fmnist.session import run_session
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -52,7 +53,7 @@ def run(**options: Any) -> None:  # noqa: ANN401  # one for each of OPTIONS
     except KeyboardInterrupt:
         click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
         sys.exit(INTERRUPTED)
-    print_tables(records, "text", None)
+    print_tables(assembled(records), "text", None)
     click.echo(f"records: {planned.records_path}")
     if any(record.failure for record in records):
         sys.exit(FAILED_CELLS)

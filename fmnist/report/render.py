@@ -81,7 +81,8 @@ def inert(text: str, limit: int) -> str:
     """
     line = " ".join(text[: limit + 1].split())
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    whole = len(text) <= limit + 1
+    return shown if whole and len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 
 def render(table: Table, form: str) -> str:
@@ -93,7 +94,7 @@ def render(table: Table, form: str) -> str:
     if form == "csv":
         return _csv(table)
     if form == "markdown":  # tabulate leaves these as they are
-        table = _mapped(table, _escaped)
+        table = _mapped(table, escaped)
     body = tabulate(
         table.rows,
         table.header,
@@ -127,7 +128,7 @@ def _inert(table: Table) -> Table:
     return _mapped(table, lambda text: inert(text, LONGEST_TEXT))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, in a table too; what is in backticks stays code."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 

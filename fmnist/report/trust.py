@@ -95,13 +95,11 @@ def found_share(records: Sequence[Record], spike: str, pairs: int, draws: int = 
         pairs: of processes in a smaller session.
         draws: of such sessions, by a fixed seed.
     """
-    generator, all_pairs = np.random.default_rng(0), good(records, "noise")
-    found = 0
-    for _ in range(draws):
-        drawn = [all_pairs[i] for i in generator.choice(len(all_pairs), pairs, replace=False)]
-        ratio = stats.nested_ratio(samples(drawn, spike), samples(drawn, base_of(spike)))
-        found += ratio.low is not None and ratio.low > 1
-    return found / draws
+    generator, measured = np.random.default_rng(0), good(records, "noise")
+    sides = zip(samples(measured, spike), samples(measured, base_of(spike)), strict=True)
+    ratios = np.array([stats.paired_ratio(*pair).value for pair in sides])
+    drawn = [generator.choice(len(ratios), pairs, replace=False) for _ in range(draws)]
+    return stats.share_above_one(ratios[np.array(drawn)])
 
 
 def _spread(tops: Samples, bottoms: Samples) -> float | None:
