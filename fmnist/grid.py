@@ -50,6 +50,8 @@ class UnknownNameError(ValueError):
 class Backend:
     """One Keras backend: its package, how to install it, and its environment for each device."""
 
+    title: str
+    """The name as its people write it."""
     package: str
     install: Mapping[str, str]
     environment: Mapping[str, Mapping[str, str]]
@@ -74,6 +76,7 @@ def _jax_gpu_peak_bytes() -> int:
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
         "tensorflow": Backend(
+            title="TensorFlow",
             package="tensorflow",
             install={
                 "cpu": 'pip install -e ".[tensorflow]"',
@@ -88,6 +91,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
         ),
         "jax": Backend(
+            title="JAX",
             package="jax",
             install={
                 "cpu": 'pip install -e ".[jax]"',

@@ -4,9 +4,10 @@ Raw values are kept and summaries are derived. A record that contradicts itself 
 nor loaded.
 
 Schema history:
-    1  the first one
-    2  processes, XLA and environments as terms; tasks noise, parity, breakdown; processor time;
-       `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
+
+- 1: the first one
+- 2: processes, XLA and environments as terms; tasks noise, parity, breakdown; processor time;
+  `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
 """
 
 import base64
@@ -60,7 +61,8 @@ MACHINE_FACTS: Mapping[str, type] = {
 
 LARGEST_COUNT = 10**15
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+"""From a nanosecond to 30 years: outside, no clock was read, and intervals would overflow."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
@@ -183,14 +185,14 @@ class Parity(Part):
 class Record(Part):
     """One cell's measurement by one process. Without `failure`, all of its task is there.
 
-    Task `train`: `first_epoch_s` (with compilation), then `epoch_s`, evaluated after each epoch;
-        at its end, `audit_s`: one short epoch by fence, without it, and as the sum of its steps.
-    Task `startup`: a fresh process; `first_epoch_s` is one batch, nearly all of it compilation.
-    Task `overhead`: `beside_s["plain"]` are the same epochs by a plain Keras script.
-    Task `noise`: `beside_s` are epochs of a second process of the same cell: `twin` the same
-        epochs, `spike_P` with P % more steps; `reference` is a matrix product, no epoch.
-    Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
-    Task `parity`: the numbers, not the times, of two backends; no timing in it.
+    - Task `train`: `first_epoch_s` (with compilation), then `epoch_s`, evaluated after each epoch;
+      at its end, `audit_s`: one short epoch by fence, without it, and as the sum of its steps.
+    - Task `startup`: a fresh process; `first_epoch_s` is one batch, nearly all of it compilation.
+    - Task `overhead`: `beside_s["plain"]` are the same epochs by a plain Keras script.
+    - Task `noise`: `beside_s` are epochs of a second process of the same cell: `twin` the same
+      epochs, `spike_P` with P % more steps; `reference` is a matrix product, no epoch.
+    - Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
+    - Task `parity`: the numbers, not the times, of two backends; no timing in it.
 
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
     """
@@ -202,7 +204,7 @@ class Record(Part):
     started_at: AwareDatetime
     """When the first worker of the record was started."""
     task: Task
-    """What was measured: see above."""
+    """What was measured."""
     model: Annotated[str, Field(min_length=1, max_length=200)]
     """Stem of the model's file in `fmnist/models/`."""
     family: Literal["dense", "conv"]
@@ -220,7 +222,7 @@ class Record(Part):
     train_images: Positive
     """Training images in an epoch; of task `parity`, those that batches are drawn from."""
     validation_images: Count = 0
-    """Images held out of the training set; 0 if the recipe asks for none."""
+    """Images held out of training; 0 without a validation set."""
     test_images: Positive
     """Images in the test set."""
     batch_size: Positive
@@ -228,7 +230,7 @@ class Record(Part):
     precision: str
     """Keras's dtype policy."""
     xla: str = "auto"
-    """What Keras was given as `jit_compile`; `auto` is its own choice, `jit_compile` the outcome."""
+    """What Keras was given as `jit_compile`; by `auto` it chooses, see `jit_compile`."""
     environment: Name = ""
     """Name that `--env` gave to the packages the worker ran with; empty: the session's own."""
     process: Count = 0
@@ -241,7 +243,7 @@ class Record(Part):
     """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
     wall time say that two threads shared one core."""
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
-    """By variant, wall times of what was run in turn with `epoch_s`: see above."""
+    """By variant, wall times of what was run in turn with `epoch_s`."""
     audit_s: dict[Name, tuple[Seconds, ...]] = {}
     """By way of timing (`fenced`, `unfenced`, `steps`), wall times of a short epoch."""
     first_epoch_s: Seconds | None = None

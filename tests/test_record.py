@@ -39,7 +39,7 @@ def test_line_has_the_names_that_are_promised() -> None:
 @pytest.mark.parametrize(
     ("own", "complaint"),
     [
-        ({"epoch_s": (1.0, -1.0)}, "greater than 0"),
+        ({"epoch_s": (1.0, -1.0)}, "greater than or equal to 0.000000001"),
         ({"epoch_s": (1.0, math.inf)}, "finite"),
         ({"accuracy": 1.5}, "less than or equal to 1"),
         ({"accuracy": 0.5}, "those of the last epoch"),

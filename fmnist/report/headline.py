@@ -25,8 +25,7 @@ LONGEST_REASON = 120
 EQUAL_SIZE = 0.05
 """Two models whose parameters differ by less, relatively, have the same size."""
 CALLED: Mapping[str, str] = {
-    "tensorflow": "TensorFlow",
-    "jax": "JAX",
+    **{name: backend.title for name, backend in BACKENDS.items()},
     "fashion-mnist": "Fashion-MNIST",
     "stand-in": "the drawn stand-in",
 }
