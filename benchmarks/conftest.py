@@ -159,7 +159,8 @@ def extra_info(record: Record) -> dict[str, Any]:
 def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
-    """Add the suite's own machine facts to pytest-benchmark's."""
+    """Add the suite's own machine facts to pytest-benchmark's, and leave out the host's name."""
+    machine_info.pop("node", None)
     engine = config.stash.get(ENGINE, None)
     if engine is not None:
         machine_info["fmnist"] = dict(engine.plan.machine)

@@ -10,7 +10,7 @@ from samples import RESULT, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report import tables
-from fmnist.report.choose import newest_by_row, sessions_of
+from fmnist.report.choose import assembled, sessions_of
 from fmnist.report.render import FORMATS, NOTHING, digits, inert, render
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -130,28 +130,38 @@ def test_cut_recipes_are_said() -> None:
     assert "epochs trained 4 (the models' own recipes ask for 20)" in table.terms
 
 
-def test_published_rows_are_the_newest_and_whole() -> None:
-    """Of two sessions each row is taken whole from the newest one that has it."""
+def test_rows_of_a_run_are_the_newest_and_whole() -> None:
+    """Of two sessions on the same terms each row is taken whole from the newest that has it."""
     later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
-    chosen = newest_by_row([*pair(), *pair(model="dense_wide"), *pair(**later)])
+    (run,) = assembled([*pair(), *pair(model="dense_wide"), *pair(**later)])
 
-    assert {(r.model, r.session) for r in chosen} == {
+    assert {(r.model, r.session) for r in run} == {
         ("dense3", "later"),
         ("dense_wide", "20261121-000000-test"),
     }
-    assert len(chosen) == 4
+    assert len(run) == 4
 
 
 @pytest.mark.parametrize(
     "other",
-    [{"commit": "f" * 40}, {"machine": {"cpu": "Z1"}}, {"versions": {"keras": "3.0"}}, {"seed": 1}],
+    [
+        *({"commit": "f" * 40}, {"machine": {"cpu": "Z1"}}, {"versions": {"keras": "3.0"}}),
+        *({"seed": 1}, {"dataset": "stand-in"}, {"preset": "full"}),
+    ],
 )
-def test_published_rows_share_their_terms(other: dict[str, Any]) -> None:
-    """A row measured under other terms than the newest session's is left out."""
+def test_a_run_shares_its_terms(other: dict[str, Any]) -> None:
+    """A session on other terms is another run."""
     later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
-    chosen = newest_by_row([*pair(model="dense_wide", **other), *pair(**later)])
+    runs = assembled([*pair(model="dense_wide", **other), *pair(**later)])
 
-    assert {r.model for r in chosen} == {"dense3"}
+    assert [{r.model for r in run} for run in runs] == [{"dense_wide"}, {"dense3"}]
+
+
+def test_session_that_knows_its_noise_stays_alone() -> None:
+    """The noise of one session says nothing of another: the two are not put together."""
+    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
+
+    assert len(assembled([*pair(), noise(), *pair(model="dense_wide", **later)])) == 2
 
 
 def test_backend_that_did_not_run_leaves_a_gap() -> None:

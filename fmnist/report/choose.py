@@ -39,27 +39,6 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def newest_by_row(records: Iterable[Record]) -> list[Record]:
-    """Return, of the training records of several sessions, each row's newest ones.
-
-    What stands side by side in a row ran in one session; rows may be of several, which must agree
-    in everything that the terms say but the session. The newest session decides what that is.
-    """
-    trained = sorted(good(records, "train"), key=lambda r: r.started_at)
-    if not trained:
-        return []
-    newest_session = [r for r in trained if r.session == trained[-1].session]
-    versions = {name: v for r in newest_session for name, v in r.versions.items()}
-    agreeing = [
-        r
-        for r in trained
-        if _common_terms(r) == _common_terms(trained[-1])
-        and all(versions.get(name, v) == v for name, v in r.versions.items())
-    ]
-    row_sessions = {row_key(r): r.session for r in agreeing}  # the last one stays
-    return [r for r in agreeing if r.session == row_sessions[row_key(r)]]
-
-
 def assembled(records: Iterable[Record]) -> list[list[Record]]:
     """Return what is shown as one: sessions, those of the same terms put together, oldest first.
 
@@ -98,18 +77,6 @@ def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
 def machine_name(record: Record) -> str:
     """Return what a record's machine is made of, without the kernel, which changes over time."""
     return machine.summary({n: fact for n, fact in record.machine.items() if n != "kernel"})
-
-
-def with_their_trust(chosen: Sequence[Record], records: Iterable[Record]) -> list[Record]:
-    """Return training records with what their session found out about itself.
-
-    Records of several sessions stay alone: the noise of one says nothing of another.
-    """
-    sessions = {r.session for r in chosen}
-    if len(sessions) != 1:
-        return list(chosen)
-    about = [r for r in records if r.session in sessions and r.task in ("noise", "parity")]
-    return [*chosen, *about]
 
 
 def _common_terms(record: Record) -> tuple[Any, ...]:

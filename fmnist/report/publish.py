@@ -1,45 +1,77 @@
-"""The published pages: made from committed records alone, so that anyone can make them again."""
+"""The published files: made from committed records alone, so that anyone can make them again.
 
+results/README.md     what is published, machine by machine
+results/machines/     a page for each machine: every table, with pictures
+results/pictures/     as SVG, light and dark
+results/index.html    all of it, to sort and to filter
+README.md             between its marked lines: the headline, and how far to trust it
+"""
+
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fmnist import machine
 from fmnist.record import Record, read
-from fmnist.report import tables, trust_tables
-from fmnist.report.choose import newest_by_row, sessions_of, with_their_trust
-from fmnist.report.render import render
+from fmnist.report import plots, tables, trust_tables
+from fmnist.report.choose import assembled, machine_name
+from fmnist.report.headline import headline
+from fmnist.report.page import page
+from fmnist.report.render import escaped, render
 
 BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
 BLOCKS = ("speed", "trust")
 """What stands between such lines in the README."""
+LONGEST_SLUG = 60
 
 
 class PublishError(ValueError):
     """Something that stands in the way of publishing; the message says where it is."""
 
 
-def pages(root: Path) -> dict[Path, str]:
+def files(root: Path) -> dict[Path, str]:
     """Return every published file under the project's root with the text that it should have.
 
     Raises PublishError for a damaged record or a README without its markers.
     """
-    records = committed(root / "results" / "raw")
-    sessions = list(reversed(sessions_of(records)))
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, block in zip(BLOCKS, (_headline(records), _trust(sessions)), strict=True):
-        text = _with_block(text, readme, name, block)
-    return {root / "results" / "README.md": _index(sessions), readme: text}
+    results = root / "results"
+    runs = list(reversed(assembled(committed(results / "raw"))))
+    machines: dict[str, list[Sequence[Record]]] = {}
+    for run in runs:
+        machines.setdefault(machine_name(run[0]), []).append(run)
+    drawn = {id(run): plots.of_session(run) for run in runs}
+    slugs = _slugs(machines)
+    return {
+        results / "README.md": _index(machines, slugs),
+        results / "index.html": page(runs),
+        **{
+            results / "machines" / f"{slugs[name]}.md": _machine_page(name, of_machine, drawn)
+            for name, of_machine in machines.items()
+        },
+        **{
+            results / "pictures" / _file_name(run, picture, theme): plots.svg(picture, theme)
+            for run in runs
+            for picture in drawn[id(run)]
+            for theme in plots.THEMES
+        },
+        root / "README.md": _readme(root / "README.md", runs, drawn),
+    }
 
 
 def stale(wanted: Mapping[Path, str]) -> list[Path]:
-    """Return the published files that differ from what they should be, as from `pages`."""
+    """Return the published files that differ from what they should be, as from `files`."""
     return [
         path
         for path, text in wanted.items()
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
+
+
+def left_over(root: Path, wanted: Mapping[Path, str]) -> list[Path]:
+    """Return the files among the published ones that no record makes any more."""
+    folders = (root / "results" / name for name in ("machines", "pictures"))
+    return sorted(p for folder in folders for p in folder.glob("*") if p not in wanted)
 
 
 def committed(folder: Path) -> list[Record]:
@@ -53,38 +85,103 @@ def committed(folder: Path) -> list[Record]:
     return records
 
 
-def _index(sessions: Iterable[Sequence[Record]]) -> str:
+def _index(machines: Mapping[str, Sequence[Sequence[Record]]], slugs: Mapping[str, str]) -> str:
+    """Return the list of what is published, newest first within each machine."""
     parts = [
         "# Results",
-        "Made by `fmnist publish` from the records in `raw/`; newest session first. "
-        "What is inside the times: [the project's README](../README.md#what-is-timed).",
+        "Made by `fmnist publish` from the records in `raw/`. To sort and to filter: "
+        "[index.html](index.html), one file that needs no network. What is inside the times: "
+        "[the project's README](../README.md#what-is-timed).",
     ]
-    for session in sessions:
-        first = session[0]
-        parts.append(
-            f"## {first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}: "
-            f"{machine.summary(first.machine)}"
-        )
-        parts += [render(table, "markdown").rstrip() for table in tables.of_session(session)]
+    for name, runs in machines.items():
+        parts.append(f"## [{escaped(name)}](machines/{slugs[name]}.md)")
+        for run in runs:
+            parts += [f"### {_title(run)}", _sentences(run)]
     return "\n\n".join(parts) + "\n"
 
 
-def _headline(records: Iterable[Record]) -> str:
-    """Return the speed table of what is published: `full` runs on the real data, newest first."""
-    published = [r for r in records if r.preset == "full" and r.dataset == "fashion-mnist"]
-    table = tables.speed(with_their_trust(newest_by_row(published), published))
-    if table is None:
-        return "No `full` session on Fashion-MNIST is published yet."
-    return render(table, "markdown").rstrip()
+def _machine_page(
+    name: str, runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
+) -> str:
+    """Return the pictures and tables of one machine's sessions, newest first."""
+    parts = [f"# {escaped(name)}", "[All results](../README.md)"]
+    for run in runs:
+        parts += [f"## {_title(run)}", _sentences(run)]
+        for picture in drawn[id(run)]:
+            caption = f"{escaped(picture.title)}. {escaped(picture.caption)}"
+            parts += [_shown(run, picture, "../pictures"), caption]
+        parts += [render(table, "markdown").rstrip() for table in tables.of_session(run)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _trust(sessions: Iterable[Sequence[Record]]) -> str:
+def _title(run: Sequence[Record]) -> str:
+    first = run[0]
+    return f"{first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}"
+
+
+def _sentences(run: Sequence[Record]) -> str:
+    """Return what a run answers, as a list."""
+    return "\n".join(f"- {escaped(sentence)}" for sentence in headline(run))
+
+
+def _readme(
+    path: Path,
+    runs: Sequence[Sequence[Record]],
+    drawn: Mapping[int, Sequence[plots.Picture]],
+) -> str:
+    text = path.read_text(encoding="utf-8")
+    for name, block in zip(BLOCKS, (_headline(runs, drawn), _trust(runs)), strict=True):
+        text = _with_block(text, path, name, block)
+    return text
+
+
+def _headline(
+    runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
+) -> str:
+    """Return the newest `full` run on the real data: in words, as a picture, and its table."""
+    for run in runs:
+        table = tables.speed(run)
+        if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist") and table is not None:
+            pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
+            return "\n\n".join([_sentences(run), *pictures, render(table, "markdown").rstrip()])
+    return "No `full` session on Fashion-MNIST is published yet."
+
+
+def _trust(runs: Iterable[Sequence[Record]]) -> str:
     """Return what the newest session on the real data found out about itself."""
-    for session in sessions:
-        opening = [trust_tables.noise(session), trust_tables.parity(session)]
-        if session[0].dataset == "fashion-mnist" and None not in opening:
+    for run in runs:
+        opening = [trust_tables.noise(run), trust_tables.parity(run)]
+        if run[0].dataset == "fashion-mnist" and None not in opening:
             return "\n\n".join(render(t, "markdown").rstrip() for t in opening if t is not None)
     return "No session that measured its own noise is published yet."
+
+
+def _shown(run: Sequence[Record], picture: plots.Picture, folder: str) -> str:
+    """Return a picture as Markdown that follows the reader's theme."""
+    light, dark = (f"{folder}/{_file_name(run, picture, theme)}" for theme in plots.THEMES)
+    return (
+        f'<picture>\n<source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'<img alt="{_attribute(picture.alternative)}" src="{light}">\n</picture>'
+    )
+
+
+def _file_name(run: Sequence[Record], picture: plots.Picture, theme: str) -> str:
+    return f"{run[0].session}-{run[0].preset}-{picture.name}-{theme}.svg"
+
+
+def _attribute(text: str) -> str:
+    """Return text that may stand in an attribute, on one line."""
+    return html.escape(" ".join(text.split()))
+
+
+def _slugs(names: Iterable[str]) -> dict[str, str]:
+    """Return a file name for each machine, numbered where two would be the same."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG] or "machine"
+        taken = sum(slug == plain or slug.startswith(f"{plain}-no") for slug in found.values())
+        found[name] = plain if not taken else f"{plain}-no{taken + 1}"
+    return found
 
 
 def _with_block(text: str, path: Path, name: str, block: str) -> str:
