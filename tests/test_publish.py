@@ -17,22 +17,35 @@ README = "# x\n\n" + "\n\n".join(BLOCKS) + "\n\nmore\n"
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A project with a README and the records of a `full` session."""
-    (tmp_path / "README.md").write_text(README)
+    return project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[Path, str]]:
+    """Such a project, published, with what was made: to be read, not changed."""
+    root = project(tmp_path_factory.mktemp("published"))
+    return root, write(root)
+
+
+def project(root: Path) -> Path:
+    """Make a project with a README and the records of a `full` session."""
+    (root / "README.md").write_text(README)
     for made in pair(preset="full"):
-        record.append(made, tmp_path / "results" / "raw" / "s.jsonl")
-    return tmp_path
+        record.append(made, root / "results" / "raw" / "s.jsonl")
+    return root
 
 
-def write(root: Path) -> None:
-    """Write every published file."""
-    for path, text in publish.files(root).items():
+def write(root: Path) -> dict[Path, str]:
+    """Write every published file; return them all with their text."""
+    published = publish.files(root)
+    for path, text in published.items():
         replace(path, text)
+    return published
 
 
-def test_publishing_twice_changes_nothing(root: Path) -> None:
+def test_publishing_twice_changes_nothing(made_once: tuple[Path, dict[Path, str]]) -> None:
     """What was published is not stale, and what surrounds the README's block stays."""
-    assert publish.stale(publish.files(root))
-    write(root)
+    root, _ = made_once
 
     assert publish.stale(publish.files(root)) == []
     readme = (root / "README.md").read_text()
@@ -46,30 +59,37 @@ def test_trust_is_that_of_the_newest_session_that_has_it(root: Path) -> None:
     later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
     for made in (noise(**later), parity(**later), *pair(**later)):
         record.append(made, root / "results" / "raw" / "later.jsonl")
-    write(root)
 
-    readme = (root / "README.md").read_text()
+    readme = publish.files(root)[root / "README.md"]
     first = readme.index("The noise of this session")
     assert first < readme.index("The same work: parity certificate")
 
 
-def test_edited_table_is_stale(root: Path) -> None:
-    """A figure that was changed by hand is found."""
-    write(root)
+def test_edited_table_is_stale(made_once: tuple[Path, dict[Path, str]]) -> None:
+    """A figure that was changed by hand is found, and so is a file that is not there."""
+    root, published = made_once
     (page,) = (root / "results" / "machines").iterdir()
-    page.write_text(page.read_text().replace("0.500", "0.400"))
+    kept = page.read_text()
+    page.write_text(kept.replace("0.500", "0.400"))
+    edited = publish.stale(published)
+    page.unlink()
+    absent = publish.stale(published)
+    page.write_text(kept)
 
-    assert publish.stale(publish.files(root)) == [page]
+    assert edited == absent == [page]
+    assert publish.stale(published) == []
 
 
-def test_new_record_makes_the_pages_stale(root: Path) -> None:
+def test_new_record_makes_the_pages_stale(made_once: tuple[Path, dict[Path, str]]) -> None:
     """A results file that was added asks for publishing."""
-    write(root)
+    root, _ = made_once
+    added = root / "results" / "raw" / "later.jsonl"
     for made in pair(preset="full", session="later", started_at="2026-11-22T00:00:00Z"):
-        record.append(made, root / "results" / "raw" / "later.jsonl")
+        record.append(made, added)
+    stale = publish.stale(publish.files(root))
+    added.unlink()
 
-    stale = {path.relative_to(root).parts[-1] for path in publish.stale(publish.files(root))}
-    assert {"README.md", "index.html"} <= stale
+    assert {"README.md", "index.html"} <= {path.name for path in stale}
 
 
 def test_each_machine_has_its_page(root: Path) -> None:
@@ -94,9 +114,9 @@ def test_kernel_makes_no_new_machine(root: Path) -> None:
     assert sum(p.parent.name == "machines" for p in publish.files(root)) == 1
 
 
-def test_pictures_are_in_both_themes(root: Path) -> None:
+def test_pictures_are_in_both_themes(made_once: tuple[Path, dict[Path, str]]) -> None:
     """Each picture is drawn light and dark, and every one that a page shows is there."""
-    published = publish.files(root)
+    root, published = made_once
     drawn = {p.name for p in published if p.parent.name == "pictures"}
 
     assert {name.replace("-dark.", "-light.") for name in drawn if "-dark." in name} == {
@@ -126,13 +146,16 @@ def test_hostile_names_stay_in_their_folder(root: Path) -> None:
     assert "<script" not in markdown
 
 
-def test_machine_that_left_leaves_no_page(root: Path) -> None:
-    """Files of records that are gone are found, so that publishing can remove them."""
-    write(root)
+def test_file_that_no_record_makes_is_found(made_once: tuple[Path, dict[Path, str]]) -> None:
+    """What is left of records that are gone is found, so that publishing can remove it."""
+    root, published = made_once
     stray = root / "results" / "pictures" / "old-speed-light.svg"
     stray.write_text("<svg/>")
+    found = publish.left_over(root, published)
+    stray.unlink()
 
-    assert publish.left_over(root, publish.files(root)) == [stray]
+    assert found == [stray]
+    assert publish.left_over(root, published) == []
 
 
 def test_damaged_record_is_not_published(root: Path) -> None:
