@@ -18,9 +18,10 @@ from samples import RESULT, failed, noise, pair, parity, record
 
 from fmnist import stats
 from fmnist.record import Record, samples
-from fmnist.report import labels, plots, trust
+from fmnist.report import trust
 from fmnist.report.choose import sessions_of
-from fmnist.report.picture import proper
+from fmnist.report.pictures import labels, plots
+from fmnist.report.pictures.picture import proper
 
 HOSTILE = (
     "<script>alert(1)</script>",

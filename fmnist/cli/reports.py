@@ -77,7 +77,7 @@ def report(
 
 def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -> None:
     """Write every picture of the runs."""
-    from fmnist.report import plots
+    from fmnist.report.pictures import plots
 
     for run in runs:
         for picture in plots.of_session(run, against):

@@ -10,8 +10,8 @@ from fmnist.record import Record
 from fmnist.report import trust
 from fmnist.report.choose import backends_of, good
 from fmnist.report.columns import of_backend, rows_of
-from fmnist.report.labels import CHARACTER
-from fmnist.report.picture import (
+from fmnist.report.pictures.labels import CHARACTER
+from fmnist.report.pictures.picture import (
     MOST_ROWS,
     NAME_LENGTH,
     Datum,

@@ -7,8 +7,15 @@ import altair as alt
 
 from fmnist.record import Record
 from fmnist.report.choose import backends_of, good, machine_name
-from fmnist.report.epoch_rows import WIDTH, beside, epoch_marks, intervals, middles, row_plot
-from fmnist.report.picture import (
+from fmnist.report.pictures.epoch_rows import (
+    WIDTH,
+    beside,
+    epoch_marks,
+    intervals,
+    middles,
+    row_plot,
+)
+from fmnist.report.pictures.picture import (
     Datum,
     Heading,
     Picture,

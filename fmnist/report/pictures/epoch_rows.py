@@ -9,8 +9,8 @@ from typing import Final
 
 import altair as alt
 
-from fmnist.report.labels import Side
-from fmnist.report.picture import Datum, Row, inline, log_axis, proper, rounded
+from fmnist.report.pictures.labels import Side
+from fmnist.report.pictures.picture import Datum, Row, inline, log_axis, proper, rounded
 from fmnist.report.render import digits
 from fmnist.report.tables import UNEQUAL
 

@@ -9,8 +9,8 @@ import altair as alt
 
 from fmnist import stats
 from fmnist.report.choose import backends_of
-from fmnist.report.labels import Place, Side, apart, spots
-from fmnist.report.picture import (
+from fmnist.report.pictures.labels import Place, Side, apart, spots
+from fmnist.report.pictures.picture import (
     Datum,
     Heading,
     Picture,

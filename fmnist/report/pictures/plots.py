@@ -12,8 +12,8 @@ import altair as alt
 import vl_convert
 
 from fmnist.record import Record
-from fmnist.report import learning_charts, time_charts, trust_charts
-from fmnist.report.picture import Picture, rows_of_cells
+from fmnist.report.pictures import learning_charts, time_charts, trust_charts
+from fmnist.report.pictures.picture import Picture, rows_of_cells
 from fmnist.report.summary import summaries
 
 __all__ = ["THEMES", "Picture", "of_machines", "of_session", "png", "svg", "themed"]
