@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist.record import Record, read
-from fmnist.report import plots, tables, trust_tables
+from fmnist.report import tables, trust_tables
 from fmnist.report.choose import assembled, machine_name
 from fmnist.report.headline import headline
 from fmnist.report.page import page
+from fmnist.report.pictures import plots
 from fmnist.report.render import escaped, render
 
 BEGIN = "<!-- fmnist publish {}: begin -->"
