@@ -352,6 +352,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_report_draws_on_a_terminal(*, file: Path, own: dict[str, str], coloured: bool) -> None:
     """`fmnist report` in a terminal shows the compact table, as wide as it, coloured if wanted."""
@@ -365,6 +366,7 @@ def test_report_draws_on_a_terminal(*, file: Path, own: dict[str, str], coloured
     assert any(line.split()[:2] == ["backend", "epoch"] for line in lines)
 
 
+@pytest.mark.slow
 def test_report_into_a_pipe_is_the_plain_tables(file: Path) -> None:
     """Into a pipe it prints every table as text, even where colour is forced."""
     answer = subprocess.run(

@@ -1,0 +1,224 @@
+// What a reader can do with the page. Texts of records are only ever set as text.
+"use strict";
+
+const root = document.documentElement;
+const systemIsDark = window.matchMedia("(prefers-color-scheme: dark)");
+
+// ---- theme
+
+const theme = document.getElementById("theme");
+theme.value = root.dataset.theme;
+theme.form.hidden = false;
+theme.addEventListener("change", () => {
+  root.dataset.theme = storedTheme(theme.value);
+  redraw();
+});
+systemIsDark.addEventListener("change", redraw);
+
+function themeInUse() {
+  return root.dataset.theme || (systemIsDark.matches ? "dark" : "light");
+}
+
+// ---- pictures: drawn when they come into view
+
+const themes = JSON.parse(document.getElementById("themes").textContent);
+const drawn = new Map();
+const inView = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting && !drawn.has(target)) draw(target);
+    }
+  },
+  { rootMargin: "400px" },
+);
+
+for (const figure of document.querySelectorAll("figure.picture")) {
+  inView.observe(figure);
+  const save = figure.querySelector(".save");
+  save.hidden = false;
+  for (const button of save.querySelectorAll("button")) {
+    button.addEventListener("click", () => saveAs(figure, button.dataset.format));
+  }
+}
+
+function specOf(figure) {
+  return JSON.parse(figure.querySelector(".spec").textContent);
+}
+
+// Without eval: expressions are interpreted, which the page's policy demands.
+function embed(element, spec, config) {
+  const tooltip = { theme: themeInUse() };
+  return window.vegaEmbed(element, spec, {
+    actions: false, ast: true, renderer: "svg", config, tooltip,
+  });
+}
+
+async function draw(figure) {
+  drawn.get(figure)?.then((result) => result.finalize());
+  const { title, ...untitled } = specOf(figure); // the page shows the title as text
+  const config = { ...themes[themeInUse()], background: "transparent", padding: 2 };
+  const live = figure.querySelector(".live");
+  const description = live.getAttribute("aria-label"); // Vega would write another one there
+  drawn.set(figure, embed(live, { ...untitled, description }, config));
+  await drawn.get(figure);
+  live.querySelector("svg").setAttribute("aria-hidden", "true");
+}
+
+function redraw() {
+  for (const figure of drawn.keys()) draw(figure);
+}
+
+async function saveAs(figure, format) {
+  const apart = document.createElement("div");
+  const result = await embed(apart, specOf(figure), themes[themeInUse()]);
+  const link = document.createElement("a");
+  link.href = await result.view.toImageURL(format, 2);
+  link.download = `${figure.querySelector(".spec").dataset.name}.${format}`;
+  link.click();
+  result.finalize();
+}
+
+// ---- the table of all cells
+
+for (const section of document.querySelectorAll(".all-cells")) enhance(section);
+
+function enhance(section) {
+  const controls = section.querySelector(".controls");
+  const region = section.querySelector(".scroll");
+  const table = window.$(section.querySelector("table.cells")).DataTable({
+    autoWidth: false,
+    order: [],
+    pageLength: 25,
+    lengthMenu: [25, 100, { label: "all", value: -1 }],
+    layout: {
+      top2: () => controls,
+      topStart: "search",
+      topEnd: "pageLength",
+      bottomStart: "info",
+      bottomEnd: "paging",
+    },
+    language: {
+      search: "Search",
+      lengthMenu: "_MENU_ rows",
+      info: "_START_ to _END_ of _TOTAL_ cells",
+      infoEmpty: "no cell",
+      infoFiltered: "(of _MAX_)",
+      zeroRecords: "No cell fits the search and the filters.",
+    },
+  });
+  // The controls stay in place; only the table scrolls sideways.
+  const scrolled = section.querySelector(".dt-layout-table");
+  for (const name of ["role", "tabindex", "aria-label", "class"]) {
+    scrolled.setAttribute(name, `${scrolled.getAttribute(name) ?? ""} ${region.getAttribute(name)}`.trim());
+    region.removeAttribute(name);
+  }
+  controls.hidden = false;
+  controls.addEventListener("submit", (event) => event.preventDefault());
+  addFilters(controls, table);
+  addColumnChoice(controls.querySelector("fieldset"), table);
+  addCopying(controls, section, table);
+}
+
+function addFilters(controls, table) {
+  for (const select of controls.querySelectorAll("select")) {
+    select.addEventListener("change", () => {
+      const column = table.column(Number(select.dataset.column));
+      column.search(select.value, { exact: select.value !== "" }).draw();
+    });
+  }
+}
+
+function addColumnChoice(fieldset, table) {
+  for (const index of table.columns().indexes().toArray()) {
+    const column = table.column(index);
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = column.visible();
+    box.disabled = index === 0; // it names the row
+    box.addEventListener("change", () => column.visible(box.checked));
+    const label = document.createElement("label");
+    label.append(box, ` ${column.title()}`);
+    fieldset.append(label);
+  }
+}
+
+// ---- copying: the rows that pass the filters, in their order, and the columns that are shown
+
+function addCopying(controls, section, table) {
+  const status = controls.querySelector("[role=status]");
+  for (const button of controls.querySelectorAll(".copy button")) {
+    button.addEventListener("click", async () => {
+      const rows = table.rows({ search: "applied", order: "applied" }).nodes().toArray();
+      const text = asText[button.dataset.format](headerOf(table), rows, termsOf(section));
+      const copied = await toClipboard(text);
+      status.textContent = copied ? `${rows.length} rows copied` : "";
+      if (!copied) showForCopying(controls, text);
+    });
+  }
+}
+
+function headerOf(table) {
+  return table.columns(":visible").titles().toArray();
+}
+
+function termsOf(section) {
+  return [...section.querySelectorAll(".terms li")].map((term) => term.textContent);
+}
+
+const asText = {
+  markdown(header, rows, terms) {
+    const line = (texts) => `| ${texts.map(escaped).join(" | ")} |`;
+    const first = rows[0] ?? { cells: [] };
+    const rules = header.map((_, i) => (first.cells[i]?.hasAttribute("data-order") ? "---:" : "---"));
+    const body = rows.map((row) => line([...row.cells].map((cell) => cell.textContent)));
+    return [line(header), `| ${rules.join(" | ")} |`, ...body, "", terms.map(escaped).join("; "), ""].join("\n");
+  },
+  csv(header, rows, terms) {
+    const line = (texts) => texts.map(quoted).join(",");
+    const body = rows.map((row) => line([...row.cells].map((cell) => cell.dataset.order ?? cell.textContent)));
+    return [line(header), ...body, ...terms.map((term) => line([`# ${term}`])), ""].join("\r\n");
+  },
+};
+
+function escaped(text) {
+  return text.replace(/[\\|`*_[\]]/g, "\\$&").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+// A spreadsheet runs what begins like a formula, unless an apostrophe says that it is text.
+function quoted(text) {
+  const number = /^-?(\d[\d,]*)?(\.\d+)?(e[+-]?\d+)?$/;
+  const formula = /^[=+\-@\t\r]/.test(text) && !number.test(text);
+  const inert = formula ? `'${text}` : text;
+  return /[",\r\n]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
+}
+
+async function toClipboard(text) {
+  if (!navigator.clipboard) return false; // as on a host without https
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error; // not allowed here
+    return false;
+  }
+}
+
+function showForCopying(controls, text) {
+  const area = controls.querySelector("textarea") ?? document.createElement("textarea");
+  area.readOnly = true;
+  area.rows = 8;
+  area.value = text;
+  area.setAttribute("aria-label", "This browser allows no copying from here: copy this text");
+  controls.append(area);
+  area.focus();
+  area.select();
+}
+
+// ---- links into a session open it
+
+function openTarget() {
+  document.querySelector(":target")?.closest("details")?.setAttribute("open", "");
+}
+
+window.addEventListener("hashchange", openTarget);
+window.addEventListener("load", openTarget);
