@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,30 @@ EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)
 
 
 @cache
-def answer_of(backend: str) -> "subprocess.CompletedProcess[str]":
-    """Return what the script says on a backend; it is run once, also if it fails."""
-    environment = grid.env_for(grid.Cell(models.names()[0], backend, "cpu"), os.environ)
-    return subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
-    )
+def answers() -> dict[str, tuple[int, str, str]]:
+    """Return status, output and errors of the script on each backend; both run at once, once."""
+    running = {
+        backend: subprocess.Popen(
+            [sys.executable, str(SCRIPT)],
+            env=grid.env_for(grid.Cell(models.names()[0], backend, "cpu"), os.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for backend in grid.BACKENDS
+    }
+    with ThreadPoolExecutor(len(running)) as waiting:  # each pipe is read, or its process stops
+        said = dict(
+            zip(running, waiting.map(subprocess.Popen.communicate, running.values()), strict=True)
+        )
+    return {backend: (running[backend].returncode, *said[backend]) for backend in running}
 
 
 def conformance(backend: str) -> dict[str, Any]:
     """Return what every model does on a backend, found out in one process."""
-    answer = answer_of(backend)
-    assert answer.returncode == 0, answer.stderr
-    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
+    status, output, errors = answers()[backend]
+    assert status == 0, errors
+    line = next(line for line in output.splitlines() if line.startswith("RESULT "))
     found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
     return found
 

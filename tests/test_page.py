@@ -205,15 +205,13 @@ def test_page_opens_with_what_tells_most() -> None:
 
 def test_stand_in_never_shares_a_table_and_is_named() -> None:
     """Cells of the stand-in stand in a table of their own, under a notice."""
-    document = Document(page(sessions_of([*pair(), *pair(dataset="stand-in")])))
-    datasets = [
-        {row[i][0] for row in rows[1:]}
-        for name, rows in zip(document.classes, document.tables, strict=True)
-        if name == "cells"
-        for i in [[text for text, _ in rows[0]].index("data set")]
-    ]
+    both = [*pair(dataset="stand-in"), *pair(preset="full")]
+    document = Document(page(sessions_of(both)))
+    shared = [row["preset"][0] for row in document.cells()]
+    captions = re.findall(r"(\d+) cells measured on ([a-z-]+)", document.words)
 
-    assert datasets == [{"fashion-mnist"}, {"stand-in"}]
+    assert captions == [("2", "fashion-mnist"), ("2", "stand-in")]
+    assert shared == ["full", "full", "quick", "quick"]
     assert "Drawn stand-in data, not Fashion-MNIST." in document.words
 
 
@@ -233,7 +231,7 @@ def test_hostile_texts_are_shown_and_shortened() -> None:
     scripts = [s for kind, s in document.scripts if "json" not in kind]
 
     assert len(html.encode()) < LARGEST_BYTES
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert shown == [f"{ATTACK}</script><!--"] * 2
     assert "<img src=x" not in html
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\u202a-\u202e]", document.words)

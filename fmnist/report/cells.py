@@ -288,7 +288,6 @@ COLUMNS: Final = (
     _count("training images", lambda s: s.first.train_images),
     _count("seed", lambda s: s.first.seed),
     _text("date", lambda s: f"{s.first.started_at:%Y-%m-%d}"),
-    _text("data set", lambda s: s.first.dataset),
     _text("backend version", lambda s: s.first.versions.get(BACKENDS[s.cell.backend].package)),
     _text("Keras version", lambda s: s.first.versions.get("keras")),
     _text("commit", lambda s: s.first.commit and s.first.commit[:12]),

@@ -7,7 +7,7 @@ records come from strangers: they are shortened, and shown as text.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import distribution
@@ -98,7 +98,7 @@ def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> st
     compared, own = figures[: len(machines)], figures[len(machines) :]
     frame = partial(
         templates.get_template("page.html.j2").render,
-        **_libraries(),
+        **_own(),
         notices=_notices(first),
         sentences=headline(first, against),
         opening=own[:1],
@@ -241,21 +241,18 @@ def _finalized(value: object) -> object:
     return inert(value, LONGEST_TEXT) if type(value) is str else value
 
 
-def _libraries() -> dict[str, Any]:
+def _own() -> dict[str, Any]:
     """Return what the page's template needs that is the same for all records."""
-    scripts = {
-        "theme": _asset("theme.js"),
-        "tables": _datatables(),
-        "charts": _vega(),
-        "page": _asset("page.js"),
-    }
-    inlined = {name: _inlined(script) for name, script in scripts.items()}
+    theme = _inlined(_asset("theme.js"))
+    scripts = [_datatables(), _asset("cells.js"), _vega(), _asset("page.js")]
+    inlined = [_inlined(script) for script in scripts]
     return {
         "version": fmnist.__version__,
-        "policy": _policy(inlined),
+        "policy": _policy([theme, *inlined]),
+        "theme": theme,
         "scripts": inlined,
         "style": _asset("page.css"),
-        "themes": {theme: plots.themed({}, theme)["config"] for theme in plots.THEMES},
+        "themes": {name: plots.themed({}, name)["config"] for name in plots.THEMES},
     }
 
 
@@ -266,9 +263,9 @@ def _inlined(script: str) -> str:
     return script.replace("<!--", r"<\!--")
 
 
-def _policy(scripts: Mapping[str, str]) -> str:
+def _policy(scripts: Iterable[str]) -> str:
     """Return the page's content security policy: these scripts, and no request to anywhere."""
-    digests = [hashlib.sha256(script.encode()).digest() for script in scripts.values()]
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
         f"default-src 'none'; script-src {allowed}; "

@@ -33,6 +33,7 @@ from playwright.sync_api import (  # noqa: E402
     Error,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 
@@ -42,6 +43,8 @@ FORMULA = "=HYPERLINK(1,2)"
 MODELS = (*(f"dense_{i}" for i in range(11)), ATTACK, FORMULA, "a|b")
 N_ROWS = 2 * 2 * len(MODELS)
 ROWS_OF_A_PAGE = 25
+PLAIN_HOST = "page.test"
+"""Not localhost: without https, a browser keeps the clipboard from such a host."""
 Visit = Callable[..., Page]
 
 
@@ -66,7 +69,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 def browser() -> Iterator[Browser]:
     """One browser for all tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        here = f"--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[here])
         yield browser
         browser.close()
 
@@ -148,8 +152,10 @@ def choose(tab: Page, title: str, value: str) -> None:
 
 
 def sort_by(tab: Page, title: str) -> None:
-    """Press the button that sorts by a column."""
-    tab.get_by_role("columnheader", name=title).first.get_by_role("button").click()
+    """Press the button that sorts by a column; return once the rows are sorted."""
+    header = tab.get_by_role("columnheader", name=title).first
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", "ascending")
 
 
 def copied(tab: Page, name: str) -> str:
@@ -165,8 +171,9 @@ def test_columns_sort_by_value(visit: Visit) -> None:
     tab = visit()
     sort_by(tab, "parameters")
     first = column(tab, "parameters")
-    button = tab.get_by_role("columnheader", name="parameters").get_by_role("button")
-    button.press("Enter")
+    header = tab.get_by_role("columnheader", name="parameters").first
+    header.get_by_role("button").press("Enter")
+    expect(header).to_have_attribute("aria-sort", "descending")
     last = column(tab, "parameters")
 
     assert first == sorted(first, key=int)
@@ -283,6 +290,21 @@ def test_pictures_are_drawn_when_seen(visit: Visit) -> None:
     assert len(figure.locator(".live").get_attribute("aria-label") or "") > 40
 
 
+def test_marks_tell_hostile_names_as_text(visit: Visit) -> None:
+    """A mark that is pointed at tells its model's name, whatever it is, as text."""
+    tab = visit()
+    marks = tab.locator("figure.picture").first.locator(".live .mark-symbol path")
+    marks.first.wait_for()
+    tooltip = tab.locator("#vg-tooltip-element")
+    told = []
+    for mark in marks.all():
+        mark.hover(force=True)
+        told.append(tooltip.inner_text())
+
+    assert any(ATTACK in text for text in told)
+    assert tab.locator("#vg-tooltip-element img").count() == 0
+
+
 def test_pictures_are_saved(visit: Visit) -> None:
     """A picture is saved as PNG and as SVG, with its title, by the page alone."""
     tab = visit()
@@ -371,7 +393,7 @@ def test_axe_finds_no_fault(visit: Visit, theme: Any) -> None:  # noqa: ANN401
 
 
 def test_page_is_served_by_any_host(visit: Visit, address: str) -> None:
-    """From a plain web server it works the same; the server is asked for nothing else."""
+    """From a plain web server it works too: nothing else is asked for; text to copy is shown."""
     folder = Path(address.removeprefix("file://")).parent
     asked: list[str] = []
 
@@ -382,10 +404,13 @@ def test_page_is_served_by_any_host(visit: Visit, address: str) -> None:
     with ThreadingHTTPServer(("localhost", 0), partial(Handler, directory=folder)) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        tab = visit(f"http://localhost:{server.server_port}/page.html")
+        tab = visit(f"http://{PLAIN_HOST}:{server.server_port}/page.html")
         shown = info(tab)
+        tab.get_by_role("button", name="Copy as Markdown").click()
+        text = tab.get_by_label("copy this text").input_value()
         server.shutdown()
         thread.join()
 
     assert shown == f"1 to {ROWS_OF_A_PAGE} of {N_ROWS} cells"
+    assert text.startswith("| model | backend | ")
     assert asked == ["/page.html"]
