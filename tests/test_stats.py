@@ -400,3 +400,24 @@ def test_mcnemar_needs_the_same_trials() -> None:
     """Answers to 3 and to 2 images are refused with both numbers."""
     with pytest.raises(ValueError, match=r"\(3,\) and \(2,\)"):
         stats.mcnemar(np.ones(3, bool), np.ones(2, bool))
+
+
+@given(st.lists(SECONDS, min_size=2, max_size=20), st.floats(0.5, 2))
+def test_intervals_and_p_values_are_scipy_s(values: list[float], factor: float) -> None:
+    """The mean's interval and both kinds of p value are those of SciPy's own t test."""
+    logs = np.log(values)
+    assume(np.ptp(logs) > 1e-6)
+    theirs = scipy_stats.ttest_1samp(logs, 0.0)
+    interval = theirs.confidence_interval(0.95)
+    estimate = stats.geometric_mean(values)
+    compared = stats.compare_side_by_side([[v] for v in values], [[1.0]] * len(values), factor)
+
+    assert estimate.low == pytest.approx(math.exp(interval.low), rel=1e-6)
+    assert estimate.high == pytest.approx(math.exp(interval.high), rel=1e-6)
+    assert compared.p_different == pytest.approx(theirs.pvalue, rel=1e-6, abs=1e-12)
+    bound = math.log1p(factor)
+    outside = (
+        scipy_stats.ttest_1samp(logs, sign * bound, alternative=side).pvalue
+        for sign, side in ((-1, "greater"), (1, "less"))
+    )
+    assert compared.p_equivalent == pytest.approx(max(outside), rel=1e-6, abs=1e-12)
