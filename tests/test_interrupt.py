@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from fmnist.record import read
 
 
+@pytest.mark.slow
 def test_interrupt_ends_every_child_and_keeps_the_records(tmp_path: Path) -> None:
     """After Ctrl-C the status is 130, no process is left, and the finished cells are on disk."""
     # A background job of a shell ignores Ctrl-C, and so would all that it starts.
