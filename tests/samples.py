@@ -14,6 +14,18 @@ RESULT = {
     "test_accuracy": 0.75,
 }
 
+CONV = {
+    "model": "lenet_dropout",
+    "family": "conv",
+    "parameters": {
+        "total": 225_034,
+        "trainable": 225_034,
+        "dense": 206_218,
+        "conv": 18_816,
+        "other": 0,
+    },
+}
+
 
 def fields(**own: Any) -> dict[str, Any]:  # noqa: ANN401  # any field of a record
     """Return the fields of a valid `train` record, with the test's own ones in place."""

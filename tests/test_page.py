@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from samples import failed, noise, pair, parity, record
+from samples import CONV, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report.choose import sessions_of
@@ -20,17 +20,6 @@ from fmnist.report.page import LARGEST_BYTES, page
 from fmnist.report.summary import summaries
 
 ATTACK = "<script>alert(1)</script>"
-CONV = {
-    "model": "lenet_dropout",
-    "family": "conv",
-    "parameters": {
-        "total": 225_034,
-        "trainable": 225_034,
-        "dense": 206_218,
-        "conv": 18_816,
-        "other": 0,
-    },
-}
 
 
 class Document(HTMLParser):

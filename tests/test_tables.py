@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import RESULT, failed, noise, pair, parity, record
+from samples import CONV, RESULT, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report import tables
@@ -18,17 +18,6 @@ EXPECTED = Path(__file__).parent / "expected"
 
 def session() -> list[Record]:
     """Return a session of two models on both backends, with starts, overhead and a failure."""
-    conv = {
-        "model": "lenet_dropout",
-        "family": "conv",
-        "parameters": {
-            "total": 225_034,
-            "trainable": 225_034,
-            "dense": 206_218,
-            "conv": 18_816,
-            "other": 0,
-        },
-    }
     alone: dict[str, Any] = {
         "history": [],
         "accuracy": None,
@@ -42,7 +31,7 @@ def session() -> list[Record]:
         *(noise(process=process) for process in range(3)),
         parity(),
         *pair(),
-        *pair(**conv),
+        *pair(**CONV),
         noise(
             task="breakdown",
             epoch_s=(1.0, 1.0, 1.0),

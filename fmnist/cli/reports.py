@@ -81,7 +81,7 @@ def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -
 
     for run in runs:
         for picture in plots.of_session(run, against):
-            stem = f"{run[0].session}-{run[0].preset}-{picture.name}"
+            stem = plots.stem(run, picture)
             _write(folder / f"{stem}.svg", plots.svg(picture))
             _write(folder / f"{stem}.png", plots.png(picture))
 

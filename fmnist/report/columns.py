@@ -8,9 +8,9 @@ from typing import Any
 
 from fmnist import stats
 from fmnist.record import Parameters, Record, samples
-from fmnist.report.choose import CELL_COLUMNS, Rows, row_key
+from fmnist.report.choose import CELL_COLUMNS, Rows, backends_of, row_key
 from fmnist.report.judge import Judged
-from fmnist.report.render import NOTHING, percent, with_interval
+from fmnist.report.render import NOTHING, joined, percent, with_interval
 from fmnist.stats import Estimate
 
 
@@ -86,6 +86,14 @@ def epoch(rows: Rows) -> str:
 def accuracy(rows: Rows) -> str:
     """Return the accuracy at the end, the mean over processes."""
     return percent(fmean(r.accuracy or 0.0 for r in rows))
+
+
+def count(rows: Rows) -> str:
+    """Return how many rounds the times are of, and of how many processes."""
+    rounds = joined(len(r.epoch_s) for r in rows)
+    processes = {b: len(of_backend(rows, b)) for b in backends_of(rows)}
+    shown = joined(processes.values())
+    return rounds if shown == "1" else f"{shown} x {rounds}"
 
 
 def ratio_columns(top: str, bottom: str, judged: Mapping[int, Judged]) -> list[Column]:

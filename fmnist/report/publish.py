@@ -167,7 +167,7 @@ def _shown(run: Sequence[Record], picture: plots.Picture, folder: str) -> str:
 
 
 def _file_name(run: Sequence[Record], picture: plots.Picture, theme: str) -> str:
-    return f"{run[0].session}-{run[0].preset}-{picture.name}-{theme}.svg"
+    return f"{plots.stem(run, picture)}-{theme}.svg"
 
 
 def _attribute(text: str) -> str:

@@ -13,6 +13,7 @@ from fmnist.report.choose import Rows, backends_of, good
 from fmnist.report.columns import (
     Column,
     accuracy,
+    count,
     epoch,
     filled,
     mean_of,
@@ -89,7 +90,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
         *place_columns(trained, _flag(records)),
         Column("parameters", lambda rows: f"{parameters(rows).total:,}"),
         *[Column(f"{b} epoch [s]", on(b, epoch)) for b in backends],
-        Column("n", _count),
+        Column("n", count),
         *[
             column
             for top, bottom in _pairs(backends, against)
@@ -275,14 +276,6 @@ def _flag(records: Sequence[Record]) -> Callable[[Rows], str]:
 
 def _unequal_terms(records: Sequence[Record]) -> tuple[str, ...]:
     return (UNEQUAL_TERM,) if trust.unequal(records) else ()
-
-
-def _count(rows: Rows) -> str:
-    """Return how many rounds the times are of, and of how many processes."""
-    rounds = joined(len(r.epoch_s) for r in rows)
-    processes = {b: len(of_backend(rows, b)) for b in backends_of(rows)}
-    shown = joined(processes.values())
-    return rounds if shown == "1" else f"{shown} x {rounds}"
 
 
 def _pairs(backends: Sequence[str], against: str | None) -> list[tuple[str, str]]:

@@ -19,8 +19,9 @@ from fmnist import stats
 from fmnist.grid import SPIKES
 from fmnist.record import Record
 from fmnist.report.choose import good, row_key
+from fmnist.report.columns import count
 from fmnist.report.headline import LONGEST_NAME, LONGEST_REASON, headline, names_of
-from fmnist.report.render import NOTHING, above_one, digits, inert, joined, percent, with_interval
+from fmnist.report.render import NOTHING, above_one, digits, inert, percent, with_interval
 from fmnist.report.summary import Summary, summaries
 from fmnist.report.tables import UNEQUAL, UNEQUAL_TERM
 from fmnist.report.terms import (
@@ -229,7 +230,7 @@ def _lower(cells: Sequence[Summary], marks: Sequence[_Column]) -> list[_Column]:
         _column("epoch [s]", [with_interval(c.epoch) for c in cells]),
         *marks,
         _column("accuracy [%]", [percent(c.accuracy) for c in cells]),
-        _column("n", [_count(c) for c in cells], rank=3),
+        _column("n", [count(c.records) for c in cells], rank=3),
         _column("first epoch [s]", [digits(_first_epoch_s(c)) for c in cells], rank=4),
         _column("images/s", [f"{c.images_per_s:,.0f}" for c in cells], rank=5),
     ]
@@ -317,11 +318,6 @@ def _log_deviations(cell: Summary, together: int) -> list[list[float]]:
         ]
         for record in cell.records
     ]
-
-
-def _count(cell: Summary) -> str:
-    rounds = joined(len(r.epoch_s) for r in cell.records)
-    return rounds if len(cell.records) == 1 else f"{len(cell.records)} x {rounds}"
 
 
 def _first_epoch_s(cell: Summary) -> float:

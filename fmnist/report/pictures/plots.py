@@ -69,6 +69,11 @@ def of_machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
     return time_charts.machines(sessions)
 
 
+def stem(records: Sequence[Record], picture: Picture) -> str:
+    """Return the name, without an ending, of the file of a session's picture."""
+    return f"{records[0].session}-{records[0].preset}-{picture.name}"
+
+
 def themed(spec: Mapping[str, Any], theme: str) -> dict[str, Any]:
     """Return a picture's spec with a theme's colours, fonts and distances."""
     return {**spec, "config": _config(theme)}
