@@ -8,6 +8,7 @@ Schema history:
 - 1: the first one
 - 2: processes, XLA and environments as terms; tasks noise, parity, breakdown; processor time;
   `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
+- 3: modes made of knobs, and what each did; multiply-accumulates and the machine's peaks; task race
 """
 
 import base64
@@ -25,7 +26,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from fmnist import grid
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 NEEDED_OF_A_WORKER = (
@@ -197,7 +198,7 @@ class Record(Part):
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
     """
 
-    schema_: Literal[2] = Field(SCHEMA, alias="schema")
+    schema_: Literal[3] = Field(SCHEMA, alias="schema")
     """Version of this format."""
     session: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
     """The run that the record is of: when it began, in UTC, and four random digits."""
@@ -417,7 +418,12 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "schema": 2, **({"beside_s": {"plain": plain}} if plain else {})}
 
 
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of schema 2 as one of schema 3, which only adds fields."""
+    return {**document, "schema": 3}
+
+
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 """By schema, what makes the next one of it."""
 
 

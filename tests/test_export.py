@@ -222,7 +222,7 @@ def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
     assert types["seconds" if make is export.rounds else "accuracy"] == pa.float64()
     assert table.schema.metadata == {
         b"fmnist.version": fmnist.__version__.encode(),
-        b"fmnist.schema": b"2",
+        b"fmnist.schema": b"3",
         b"fmnist.table": b"rounds" if make is export.rounds else b"records",
     }
 

@@ -53,9 +53,9 @@ def test_schema_is_one() -> None:
 
 @pytest.mark.parametrize("path", RAW, ids=lambda path: path.stem)
 def test_committed_lines_follow_it(path: Path) -> None:
-    """Every line of schema 2 follows it as it stands, every one of schema 1 once it is read."""
+    """Every line of schema 3 follows it as it stands, an older one once it is read."""
     for line, read_from_it in lines(path):
-        written = line if json.loads(line)["schema"] == 2 else read_from_it.to_json()
+        written = line if json.loads(line)["schema"] == 3 else read_from_it.to_json()
         assert problems(written) == []
 
 
@@ -78,9 +78,9 @@ def test_written_lines_follow_it(original: Record) -> None:
 
 
 def test_lines_of_schema_1_do_not_follow_it() -> None:
-    """It speaks of schema 2: an older line must be read by fmnist first."""
+    """It speaks of schema 3: an older line must be read by fmnist first."""
     for line, read_from_it in lines(SCHEMA_1):
-        assert "$.schema: 2 was expected" in problems(line)
+        assert "$.schema: 3 was expected" in problems(line)
         assert problems(read_from_it.to_json()) == []
 
 

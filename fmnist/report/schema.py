@@ -94,8 +94,8 @@ they state a `failure`; "if known" leaves it to the record.
 - `parity.differences` and `parity.tolerances` have the same keys, and no difference is below 0.
 - `digest` is that of the line.
 
-Lines of schema 1 are read too: they have no `digest` and lack what came with schema 2. `fmnist`
-turns them into records of schema {schema} as it reads.
+Lines of older schemas are read too: they lack what came later, those of schema 1 a `digest`.
+`fmnist` turns them into records of schema {schema} as it reads.
 """
 
 
