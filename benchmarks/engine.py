@@ -50,9 +50,7 @@ KINDS: Mapping[str, Kind] = {
         lambda engine, cell, observer: [selfcheck.run_breakdown(engine.plan, cell, observer)],
     ),
     "parity": Kind(
-        lambda planned: [
-            ours for group in planned.groups for ours, _ in selfcheck.backend_pairs(group)
-        ],
+        lambda planned: [ours for group in planned.groups for ours, _ in selfcheck.pairs_of(group)],
         lambda engine, cell, observer: selfcheck.run_parity(
             engine.plan, engine.group_of(cell), observer
         ),
@@ -64,7 +62,7 @@ KINDS: Mapping[str, Kind] = {
         ),
     ),
     "started": Kind(
-        lambda planned: planned.cells,
+        lambda planned: planned.startup_cells,
         lambda engine, cell, observer: launch.run_startups(
             engine.plan, engine.wanted_beside(cell, "started"), observer
         ),

@@ -38,6 +38,7 @@ class Job(Said):
     model: str
     backend: str
     device: str
+    mode: str
     batch_size: int
     precision: str
     xla: str
@@ -82,6 +83,8 @@ class Ready(Said):
     versions: dict[str, str]
     threads: dict[str, Any]
     flags: dict[str, str]
+    tuning: dict[str, str]
+    """By knob of the mode, what it did."""
 
 
 class EpochDone(Said):

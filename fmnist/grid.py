@@ -4,9 +4,13 @@ A new backend or device is an entry here and nothing else. Importing this starts
 """
 
 import math
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from types import MappingProxyType
+
+from packaging.specifiers import SpecifierSet
 
 FLAG_PREFIXES = (
     "CUDA_",
@@ -47,6 +51,29 @@ class UnknownNameError(ValueError):
 
 
 @dataclass(frozen=True)
+class Setting:
+    """One environment variable of the knob `environment`, and where it helps.
+
+    Measured with and without: docs/findings.md. Where it was not seen to help it is not set.
+    """
+
+    variable: str
+    value: str
+    """Appended to what the user has there, with a space, if `is_list`; else in its place."""
+    is_list: bool = False
+    systems: tuple[str, ...] = ("Linux",)
+    """As `platform.system` calls them."""
+    package: str = ""
+    """Whose release decides, and which releases those are; empty: any."""
+    releases: SpecifierSet = SpecifierSet()  # noqa: RUF009  # nobody changes it
+
+    def into(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the variable as it is to be set in an environment."""
+        before = f"{environ.get(self.variable, '')} " if self.is_list else ""
+        return {self.variable: f"{before}{self.value}".strip()}
+
+
+@dataclass(frozen=True)
 class Backend:
     """One Keras backend: its package, how to install it, and its environment for each device."""
 
@@ -55,6 +82,8 @@ class Backend:
     package: str
     install: Mapping[str, str]
     environment: Mapping[str, Mapping[str, str]]
+    tuned: Mapping[str, tuple[Setting, ...]]
+    """By device, what the knob `environment` sets; nothing where nothing was found to help."""
     deterministic: Mapping[str, str]
     """What makes the same work give the same numbers; it costs time, so never in a timing."""
     gpu_peak_bytes: Callable[[], int]
@@ -73,6 +102,24 @@ def _jax_gpu_peak_bytes() -> int:
     return int(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"])
 
 
+KEEP_MEMORY = Setting(
+    "GLIBC_TUNABLES",
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592"
+    ":glibc.malloc.trim_threshold=8589934592",
+)
+"""Temporaries of many megabytes stay in the process, on huge pages: else each one is mapped, and
+its pages are faulted in, anew."""
+XLA_CONVOLUTION = Setting(
+    "XLA_FLAGS",
+    "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution",
+    is_list=True,
+    systems=("Linux", "Darwin", "Windows"),
+    package="jaxlib",
+    releases=SpecifierSet(">=0.10.1,!=0.11.*"),
+)
+"""Keeps convolutions out of a fusion whose gradients are slow. Releases before 0.8.2 end the
+process for it, and 0.11 does not have the fusion."""
+
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
         "tensorflow": Backend(
@@ -87,6 +134,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 # The workers of a group share the device: none may take all of its memory.
                 "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
             },
+            tuned={"cpu": (), "gpu": ()},
             deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
         ),
@@ -101,6 +149,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "cpu": {"JAX_PLATFORMS": "cpu"},
                 "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
             },
+            tuned={"cpu": (KEEP_MEMORY, XLA_CONVOLUTION), "gpu": ()},
             deterministic={"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
             gpu_peak_bytes=_jax_gpu_peak_bytes,
         ),
@@ -108,7 +157,49 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
 )
 
 DEVICES = ("cpu", "gpu")
-MODES = ("stock",)
+KNOBS = ("environment", "layers", "loop")
+"""What can be tuned: the process environment; layers, by the same mathematics; the epoch's loop."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How an epoch is run; by default as Keras comes."""
+
+    knobs: tuple[str, ...] = ()
+    """Of KNOBS."""
+    whole_epoch: bool = False
+    """Keras's `steps_per_execution` is all steps of an epoch."""
+    deterministic: bool = False
+    """The same numbers every time, asked for as Keras and the backend have it."""
+
+
+TRAPS: Mapping[str, Mode] = MappingProxyType(
+    {
+        "steps_per_execution": Mode(whole_epoch=True),
+        "deterministic": Mode(deterministic=True),
+    }
+)
+"""What people turn on for speed, or without a thought of it, and what it then costs."""
+MODES: Mapping[str, Mode] = MappingProxyType(
+    {
+        "stock": Mode(),
+        "tuned": Mode(KNOBS),
+        **{
+            "+".join(knobs): Mode(knobs)
+            for n in range(1, len(KNOBS))
+            for knobs in combinations(KNOBS, n)
+        },
+        **TRAPS,
+    }
+)
+"""`stock` and `tuned`, the knobs one by one and in pairs, and the traps."""
+ABLATION = ("environment", "environment+layers", "layers+loop", "environment+loop")
+"""Between `stock` and `tuned`: knob after knob added, and all but one (all but the loop is among
+the first)."""
+NAMED_MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"ablation": ("stock", *ABLATION, "tuned"), "traps": ("stock", *TRAPS)}
+)
+"""What `--modes` takes for several at once."""
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 XLA: Mapping[str, str | bool] = MappingProxyType({"auto": "auto", "on": True, "off": False})
 """What Keras is given as `jit_compile`: its own choice, or the same on every backend."""
@@ -270,6 +361,8 @@ class Cell:
         known("mode", [self.mode], MODES)
         known("precision", [self.precision], PRECISIONS)
         known("xla", [self.xla], XLA)
+        if self.xla != "auto" and self.mode != "stock":
+            raise ValueError(f"mode {self.mode} is for XLA auto, got {self.xla}")
         if self.batch_size < 1:
             raise ValueError(f"batch size must be at least 1, got {self.batch_size}")
 
@@ -299,14 +392,25 @@ def env_for(
     cell: Cell, environ: Mapping[str, str], *, deterministic: bool = False
 ) -> dict[str, str]:
     """Return the child's environment: the parent's, overruled by the cell's own terms."""
-    backend = BACKENDS[cell.backend]
+    backend, mode = BACKENDS[cell.backend], MODES[cell.mode]
     kept = {name: value for name, value in environ.items() if name not in TRUNCATING}
-    return {
+    made = {
         **kept,
         **backend.environment[cell.device],
-        **(backend.deterministic if deterministic else {}),
+        **(backend.deterministic if deterministic or mode.deterministic else {}),
         "KERAS_BACKEND": cell.backend,
     }
+    for setting in settings(cell.backend, cell.device, cell.mode):
+        if not setting.package:  # else the worker sets it, which knows its packages
+            made |= setting.into(made)
+    return made
+
+
+def settings(backend: str, device: str, mode: str, system: str = "") -> tuple[Setting, ...]:
+    """Return what a mode sets on a system (default: this one), whatever is installed there."""
+    here = system or platform.system()
+    found = BACKENDS[backend].tuned[device] if "environment" in MODES[mode].knobs else ()
+    return tuple(setting for setting in found if here in setting.systems)
 
 
 def flags_in(environ: Mapping[str, str]) -> dict[str, str]:

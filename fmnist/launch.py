@@ -444,9 +444,10 @@ def run_startups(
     plan: Plan, cells: Sequence[Cell], observer: Observer, program: Program = None
 ) -> list[Record]:
     """Start each cell in fresh processes, one at a time and in turn; return their records."""
+    started = [cell for cell in cells if cell in plan.startup_cells]
     return [
         record
         for process in range(plan.preset.startup_processes)
-        for cell in in_turn(cells, process)
+        for cell in in_turn(started, process)
         for record in run_group(plan, [cell], observer, "startup", program, process)
     ]

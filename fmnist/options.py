@@ -1,7 +1,7 @@
 """The options of a session as data, the same under pytest and on the command line; their values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,14 @@ OPTIONS = (
     ),
     Option("backends", "comma-separated; default: all that are installed", metavar="A,B"),
     Option("devices", "comma-separated; default: cpu, and gpu where there is one", metavar="A,B"),
-    Option("modes", "comma-separated", default="stock", metavar="A,B"),
+    Option(
+        "modes",
+        "comma-separated: stock, tuned, the knobs "
+        f"{', '.join(grid.KNOBS)} (several with +), or {' and '.join(grid.NAMED_MODES)} for "
+        "several modes at once",
+        default="stock",
+        metavar="A,B",
+    ),
     Option(
         "xla",
         f"comma-separated: {', '.join(grid.XLA)}; auto is what Keras chooses on each backend, "
@@ -120,6 +127,13 @@ OPTIONS = (
 def names(text: str | None) -> tuple[str, ...]:
     """Return the names of a comma-separated list, without doubles."""
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+
+
+def modes_of(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return the modes of a `--modes`, those with a name for several of them spelt out."""
+    spelt = [mode for name in wanted for mode in grid.NAMED_MODES.get(name, (name,))]
+    choices = (*grid.MODES, *grid.NAMED_MODES)
+    return tuple(dict.fromkeys(grid.known("mode", spelt, choices))) or ("stock",)
 
 
 def count(name: str, options: Mapping[str, Any], default: int) -> int:

@@ -15,7 +15,16 @@ from fmnist import data, environments, grid, machine, models, places, resume, st
 from fmnist.channel import Job
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
-from fmnist.options import OPTIONS, PlanError, budget_s, count, names, share, time_limit_s
+from fmnist.options import (
+    OPTIONS,
+    PlanError,
+    budget_s,
+    count,
+    modes_of,
+    names,
+    share,
+    time_limit_s,
+)
 from fmnist.record import Record, Task
 
 SMALLEST_SAMPLE = len(data.CLASS_NAMES)
@@ -77,7 +86,16 @@ class Plan:
     def breakdown_cells(self) -> tuple[Cell, ...]:
         """The cells whose epoch is taken apart."""
         wanted = self.preset.breakdown_models
-        return tuple(cell for cell in self.cells if wanted is None or cell.model in wanted)
+        return tuple(
+            cell
+            for cell in self.cells
+            if cell.mode == "stock" and (wanted is None or cell.model in wanted)
+        )
+
+    @property
+    def startup_cells(self) -> tuple[Cell, ...]:
+        """The cells whose start is timed: those that somebody would start, no ablation."""
+        return tuple(cell for cell in self.cells if cell.mode in ("stock", "tuned"))
 
     def program(self, cell: Cell) -> tuple[str, ...]:
         """Return the program of the cell's worker."""
@@ -118,6 +136,7 @@ class Plan:
             model=cell.model,
             backend=cell.backend,
             device=cell.device,
+            mode=cell.mode,
             batch_size=cell.batch_size,
             precision=cell.precision,
             data_kind=self.source.kind,
@@ -217,7 +236,9 @@ def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
     cells = {cell.id: cell for group in groups for cell in group}
     if wanted is not None:
         return cells[grid.known("cell in --noise-cell", [wanted], cells)[0]]
-    usual = [cell for cell in cells.values() if cell.xla == "auto"] or list(cells.values())
+    usual = [
+        cell for cell in cells.values() if cell.xla == "auto" and cell.mode == "stock"
+    ] or list(cells.values())
     backends = list(grid.BACKENDS)
     return min(
         usual,
@@ -282,7 +303,7 @@ def _groups(
     order_seed: int,
 ) -> tuple[tuple[Cell, ...], ...]:
     """Return one group of cells for each model, all in an order shuffled by the seed."""
-    modes = names(options["modes"]) or grid.MODES
+    modes = modes_of(names(options["modes"]))
     environment_names = [e.name for e in environments.parse(options["env"])] or [""]
     xla = grid.known("xla", names(options["xla"]) or ("auto",), grid.XLA)
     groups = []
@@ -301,6 +322,7 @@ def _groups(
                 for environment in environment_names
                 for mode in modes
                 for compiled in xla
+                if compiled == "auto" or mode == "stock"
                 for backend, device in places
             ]
         )

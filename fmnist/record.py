@@ -146,28 +146,30 @@ class Recipe(Part):
 
 
 class Parity(Part):
-    """What two backends computed from the same weights on the same batches, and how it differed.
+    """What two sides computed from the same weights on the same batches, and how it differed.
 
     `differences` and `tolerances` have the same keys, those of `fmnist.parity.TOLERANCES`; all are
     relative and without unit.
     """
 
+    between: Literal["backend", "mode"] = "backend"
+    """In what the two sides differ: the record's own backend, or its mode."""
     against: str
-    """The backend that the record's own is compared with."""
+    """The backend, or mode, that the record's own is compared with."""
     seed: int
     """Seed of the weights and of the batches."""
     weights_sha256: Sha256
-    """Of the weights that both backends started from."""
+    """Of the weights that both sides started from."""
     steps: Annotated[int, Field(ge=1)]
     """How many both followed."""
     dither: Share = 0.0
     """By how much at most the images' pixels were raised at random, so that no two are equal."""
     differences: dict[str, Annotated[float, Field(allow_inf_nan=True)]]
-    """By what is compared, how far the two backends differ; NaN if one diverged."""
+    """By what is compared, how far the two sides differ; NaN if one diverged."""
     tolerances: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]]
     """By what is compared, the largest difference that passes."""
     correct: dict[str, str]
-    """By backend, which test images were recognised after the last step: see `packed`."""
+    """By backend or mode, which test images were recognised after the last step: see `packed`."""
 
     @model_validator(mode="after")
     def _compares_what_it_tolerates(self) -> Self:
@@ -215,7 +217,7 @@ class Record(Part):
     device: str
     """What the backend ran on."""
     mode: str
-    """`stock`: Keras's `fit` as it comes."""
+    """`stock`: as Keras comes; `tuned`: all knobs; or the knobs that are on, joined by `+`."""
     preset: str
     """How much was run: see `fmnist.grid.PRESETS`."""
     dataset: Literal["fashion-mnist", "stand-in"]
@@ -275,6 +277,8 @@ class Record(Part):
     """Weights of the model."""
     peak_memory_bytes: PeakMemory | None = None
     """The most memory that was in use at once."""
+    tuning: dict[Name, str] = {}
+    """By knob of the mode, what it put in place of Keras's own, or why nothing."""
     jit_compile: bool | None = None
     """Whether XLA compiled the training step, as Keras resolved `xla`."""
     seed: int

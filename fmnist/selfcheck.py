@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -106,16 +106,25 @@ def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program =
 def run_parity(
     plan: Plan, cells: Sequence[Cell], observer: Observer, program: Program = None
 ) -> list[Record]:
-    """Have every pair of backends among a group's cells do the same work; return what differed."""
-    pairs = list(backend_pairs(cells))
+    """Have every pair of a group's cells do the same work; return what differed."""
+    pairs = list(pairs_of(cells))
     seeds = range(plan.seed, plan.seed + plan.parity_seeds)
     return [_parity(plan, pair, seed, observer, program) for seed in seeds for pair in pairs]
 
 
+def pairs_of(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
+    """Yield the pairs that must do the same work: stock on two backends, and tuned beside stock."""
+    yield from backend_pairs(cells)
+    for tuned in cells:
+        stock = dataclasses.replace(tuned, mode="stock")
+        if tuned.mode == "tuned" and stock in cells:
+            yield tuned, stock
+
+
 def backend_pairs(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
-    """Yield the pairs of cells that differ by their backend alone, each once."""
+    """Yield the pairs of stock cells that differ by their backend alone, each once."""
     order = list(grid.BACKENDS)
-    usual = [cell for cell in cells if cell.xla == "auto" and not cell.environment]
+    usual = [c for c in cells if c.xla == "auto" and not c.environment and c.mode == "stock"]
     for ours in usual:
         for theirs in usual:
             same = ours == dataclasses.replace(theirs, backend=ours.backend)
@@ -165,7 +174,7 @@ def _follow(
     plan: Plan, cell: Cell, seed: int, folder: Path, observer: Observer, program: Program
 ) -> Followed:
     """Return what the cell's worker traced. Raises WorkerFailureError, naming the backend."""
-    path = folder / f"{cell.backend}.npz"
+    path = folder / f"{cell.id}.npz"
     job = plan.job(cell, "parity").model_copy(update={"trace_path": str(path), "seed": seed})
     run = CellRun(plan, cell, job, observer, process=seed - plan.seed)
     with ExitStack() as resources:
@@ -173,7 +182,7 @@ def _follow(
         run.take(TRACE)
         run.take(STOP)
     if run.failure is not None or run.ready is None or run.traced is None:
-        raise WorkerFailureError(f"{cell.backend}: {run.failure}")
+        raise WorkerFailureError(f"{cell.backend}, {cell.mode}: {run.failure}")
     return Followed(run.ready, *parity.load(path, run.traced.weights_sha256))
 
 
@@ -182,18 +191,19 @@ def _certificate(
 ) -> dict[str, Any]:
     """Return the fields of a parity record that was measured."""
     ours, theirs = followed
+    between: Literal["backend", "mode"] = "backend" if pair[0].mode == pair[1].mode else "mode"
+    names = [getattr(cell, between) for cell in pair]
     return {
         "parity": Parity(
-            against=pair[1].backend,
+            between=between,
+            against=names[1],
             seed=seed,
             steps=steps,
             dither=parity.DITHER,
             weights_sha256=ours.trace.weights_sha256,
             differences=parity.differences(ours.trace, theirs.trace),
             tolerances=dict(parity.TOLERANCES),
-            correct={
-                cell.backend: packed(f.recognised) for cell, f in zip(pair, followed, strict=True)
-            },
+            correct={name: packed(f.recognised) for name, f in zip(names, followed, strict=True)},
         ),
         "parameters": ours.ready.parameters,
         "versions": ours.ready.versions | theirs.ready.versions,

@@ -1,7 +1,8 @@
 """The only caller of Keras's compile, fit, evaluate and predict. Runs in a worker."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -31,7 +32,12 @@ LOSSES = {
 
 
 def compile_model(
-    model: keras.Model, recipe: Recipe, xla: str = "auto", *, metrics: bool = True
+    model: keras.Model,
+    recipe: Recipe,
+    xla: str = "auto",
+    *,
+    metrics: bool = True,
+    steps_per_execution: int = 1,
 ) -> None:
     """Compile by the recipe; `xla` is a key of `grid.XLA`; no metrics where their cost is asked."""
     optimizer = keras.optimizers.get(
@@ -43,6 +49,7 @@ def compile_model(
         loss=loss,
         metrics=["accuracy"] if metrics else None,
         jit_compile=XLA[xla],
+        steps_per_execution=steps_per_execution,
     )
 
 
@@ -111,6 +118,24 @@ class StepClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
         self.seconds += self._stopwatch.stop()
 
 
+class Fit(Protocol):
+    """What trains a model: Keras's own `fit`, or a tuned loop."""
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        epochs: int,
+        callbacks: list[keras.callbacks.Callback],
+    ) -> object:
+        """Train for at most `epochs`, as long as the callbacks go on."""
+
+
+Steps = Callable[[np.ndarray, np.ndarray, np.ndarray], Iterator[Mapping[str, float]]]
+
+
 def fit(
     model: keras.Model,
     images: np.ndarray,
@@ -124,8 +149,24 @@ def fit(
     model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
+def steps(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
+) -> Iterator[Mapping[str, float]]:
+    """Train batch by batch, each waited for; yield the logs of each step.
+
+    `batches` holds indices into the images, (steps, batch size).
+    """
+    for batch in batches:
+        yield model.train_on_batch(images[batch], labels[batch], return_dict=True)
+
+
 def follow(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, seed: int, batches: np.ndarray
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    seed: int,
+    batches: np.ndarray,
+    take_steps: Steps | None = None,
 ) -> parity.Trace:
     """Train a compiled model so that another backend can do the very same, and trace it.
 
@@ -137,16 +178,17 @@ def follow(
         labels: to suit the loss.
         seed: of the weights.
         batches: (steps, batch size) indices into the images.
+        take_steps: a tuned loop's; default: Keras's own steps.
     """
-    for layer in _leaves(model):
+    for layer in leaves(model):
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
     weights = parity.initial_weights([(w.name, tuple(w.shape)) for w in model.weights], seed)
     model.set_weights(weights)
     outputs = predict(model, images[batches[0]], len(batches[0]))
     losses, updates = [], {}
-    for step, batch in enumerate(batches, start=1):
-        logs = model.train_on_batch(images[batch], labels[batch], return_dict=True)
+    taken = (take_steps or partial(steps, model))(images, labels, batches)
+    for step, logs in enumerate(taken, start=1):
         losses.append(float(logs["loss"]))
         if step in parity.COMPARED_STEPS:
             updates[step] = parity.update(weights, model.get_weights())
@@ -182,7 +224,7 @@ def predict_one(model: keras.Model, image: np.ndarray) -> np.ndarray:
 def count_parameters(model: keras.Model) -> Parameters:
     """Return the model's weights by kind of layer."""
     kinds = {"dense": 0, "conv": 0}
-    for layer in _leaves(model):
+    for layer in leaves(model):
         if isinstance(layer, keras.layers.Dense):
             kinds["dense"] += layer.count_params()
         elif isinstance(layer, CONV_LAYERS):
@@ -196,7 +238,7 @@ def count_parameters(model: keras.Model) -> Parameters:
     )
 
 
-def _leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+def leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """Return the layers that hold no layers, nested models opened."""
     inside = getattr(layer, "layers", None)
-    return [leaf for child in inside for leaf in _leaves(child)] if inside else [layer]
+    return [leaf for child in inside for leaf in leaves(child)] if inside else [layer]

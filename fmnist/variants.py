@@ -1,6 +1,6 @@
 """One epoch in variants: longer by a known part, with and without the fence, part after part gone.
 
-Each is a `fit` of one epoch by the stock Keras loop, the same lines on every backend. Runs in a
+Each is a `fit` of one epoch by the cell's own loop, the same lines on every backend. Runs in a
 worker; the parent knows the names from `grid`.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from fmnist import train
 from fmnist.grid import REFERENCE, SPIKES, base_of
 from fmnist.measure import Stopwatch, no_fence
+from fmnist.tuned.loops import Loop
 
 REFERENCE_SIZE = 1_024
 
@@ -22,9 +23,10 @@ class Variants:
 
     Args:
         model: compiled.
+        loop: what trains instead of Keras's `fit`; None: nothing does.
         compile_stand_in: compiles what stands in for it in the breakdown; with metrics or not.
-        images: (n, 28, 28, 1), repeated where the longest spike takes more.
-        labels: to suit the loss.
+        train_set: images (n, 28, 28, 1), repeated where the longest spike takes more, and labels
+            to suit the loss.
         batch_size: images per step.
         steps: of the epoch that is varied.
     """
@@ -32,15 +34,17 @@ class Variants:
     def __init__(
         self,
         model: keras.Model,
+        loop: Loop | None,
         compile_stand_in: Callable[[keras.Model, bool], None],
-        images: np.ndarray,
-        labels: np.ndarray,
+        train_set: tuple[np.ndarray, np.ndarray],
         *,
         batch_size: int,
         steps: int,
     ) -> None:
         self._model = model
+        self._loop = loop
         self._compile_stand_in = compile_stand_in
+        images, labels = train_set
         order = np.arange(batch_size * (steps + steps * max(SPIKES.values()) // 100)) % len(images)
         self._images = images = images[order]
         self._labels = labels[order]
@@ -88,8 +92,10 @@ class Variants:
         stopwatch = Stopwatch(fence=train.fence_of(model) if fenced else no_fence)
         measured: list[float] = []
         gate = train.EpochGate(stopwatch, lambda s, _: measured.append(s), lambda: False)
-        train.fit(
-            model,
+        train_on = (
+            self._loop.fit if self._loop and model is self._model else partial(train.fit, model)
+        )
+        train_on(
             images[:n],
             self._labels[:n],
             batch_size=self._batch_size,
@@ -100,6 +106,13 @@ class Variants:
 
     def _sum_of_steps(self) -> tuple[float, float]:
         """Return the seconds inside the steps, each waited for."""
+        if self._loop is not None:
+            n = self._steps * self._batch_size
+            stopwatch = Stopwatch(fence=train.fence_of(self._model))
+            batches = np.arange(n).reshape(self._steps, self._batch_size)
+            stopwatch.start()
+            list(self._loop.steps(self._images, self._labels, batches))
+            return stopwatch.stop(), stopwatch.processor_s
         clock = train.StepClock()
         _, processor_s = self._fit(self._model, self._images, more=(clock,))
         return clock.seconds, processor_s

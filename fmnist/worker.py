@@ -5,6 +5,7 @@ An exception ends it: the traceback goes to the cell's log and the parent reads 
 """
 
 import importlib
+import importlib.metadata
 import os
 import platform
 import random
@@ -12,6 +13,7 @@ import resource
 import socket
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,9 +58,10 @@ class Sets(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Serve one job on the channel whose file descriptor is the first argument."""
-    flags = grid.flags_in(os.environ)  # before libraries set some of their own
     channel = Channel(socket.socket(fileno=int(arguments[0])))
     job = Job.model_validate_json(channel.receive_line())
+    environment = settle_environment(job)
+    flags = grid.flags_in(os.environ)  # before libraries set some of their own
     if job.cpus is not None:
         os.sched_setaffinity(0, job.cpus)
     stopwatch = Stopwatch()
@@ -67,7 +70,24 @@ def main(arguments: list[str]) -> None:
     import_s = stopwatch.stop()
     flags |= _settle_configuration(keras, job)
     device_names = _devices(keras, job)
-    Served(channel, job).serve(import_s, device_names[0], flags)
+    Served(channel, job, environment).serve(import_s, device_names[0], flags)
+
+
+def settle_environment(job: Job) -> str:
+    """Set what the knob `environment` sets for releases that are installed here; say what is set.
+
+    What needs no package's release the parent has set: an allocator reads it before Python runs.
+    """
+    found = []
+    for setting in grid.settings(job.backend, job.device, job.mode):
+        if setting.package:
+            if importlib.metadata.version(setting.package) not in setting.releases:
+                continue
+            os.environ |= setting.into(os.environ)
+        found.append(setting.variable)
+    if platform.system() != "Linux":
+        return f"nothing: no setting was measured on {platform.system()}"
+    return ", ".join(found) or f"nothing: no setting helps {job.backend} on {job.device}"
 
 
 def _settle_configuration(keras: Any, job: Job) -> dict[str, str]:  # noqa: ANN401  # untyped module
@@ -84,6 +104,8 @@ def _settle_configuration(keras: Any, job: Job) -> dict[str, str]:  # noqa: ANN4
     keras.config.set_floatx(grid.KERAS_CONFIGURATION["floatx"])
     keras.config.set_image_data_format(grid.KERAS_CONFIGURATION["image_data_format"])
     keras.config.set_dtype_policy(job.precision)
+    if grid.MODES[job.mode].deterministic:
+        keras.utils.set_random_seed(job.seed)
     seed_generators(job.seed)
     return {
         f"keras.json {name}": f"{value}, overruled"
@@ -143,8 +165,9 @@ def prepare(job: Job, loss: str) -> Sets:
 class Served:
     """A built model that does what the parent orders."""
 
-    def __init__(self, channel: Channel, job: Job) -> None:
+    def __init__(self, channel: Channel, job: Job, environment: str) -> None:
         from fmnist import models, train, variants
+        from fmnist.tuned import layers, loops
 
         self._train = train
         self._channel = channel
@@ -154,16 +177,31 @@ class Served:
         stopwatch = Stopwatch()
         stopwatch.start()
         self._model = models.build(job.model)
-        train.compile_model(self._model, self._card.recipe, job.xla)
+        mode, tuning = grid.MODES[job.mode], {"environment": environment}
+        if "layers" in mode.knobs:
+            self._model, tuning["layers"] = layers.put_in(self._model, job.backend, job.device)
+        steps = len(self._sets.train.images) // job.batch_size
+        train.compile_model(
+            self._model,
+            self._card.recipe,
+            job.xla,
+            steps_per_execution=steps if mode.whole_epoch else 1,
+        )
+        self._loop = None
+        if "loop" in mode.knobs:
+            self._loop = loops.loop_for(self._model, job.backend, job.device)
+            tuning["loop"] = self._loop.summary
+        self._tuning = {knob: tuning[knob] for knob in mode.knobs}
         self._fence = train.fence_of(self._model)
         self._fence()
         self._build_s = stopwatch.stop()
         self._variants = variants.Variants(
             self._model,
+            self._loop,
             lambda model, metrics: train.compile_model(
                 model, self._card.recipe, job.xla, metrics=metrics
             ),
-            *self._sets.train,
+            self._sets.train,
             batch_size=job.batch_size,
             steps=job.steps,
         )
@@ -211,8 +249,8 @@ class Served:
             self._report_epoch(epoch_s, stopwatch.processor_s, logs)
 
         gate = self._train.EpochGate(stopwatch, report, go_on)
-        self._train.fit(
-            self._model,
+        fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
+        fit(
             *self._sets.train,
             batch_size=self._job.batch_size,
             epochs=self._job.epochs,
@@ -258,7 +296,8 @@ class Served:
         train, seed = self._sets.train, self._job.seed
         batches = parity.batches(len(train.images), self._job.batch_size, self._job.steps, seed)
         images = parity.dithered(train.images, seed)
-        trace = self._train.follow(self._model, images, train.labels, seed, batches)
+        steps = self._loop.steps if self._loop else None
+        trace = self._train.follow(self._model, images, train.labels, seed, batches, steps)
         trace.save(Path(self._job.trace_path), self._recognised())
         return Traced(weights_sha256=trace.weights_sha256)
 
@@ -299,6 +338,7 @@ class Served:
             versions=_versions(),
             threads=_threads(),
             flags=flags,
+            tuning=self._tuning,
         )
 
     def _peak_memory(self) -> PeakMemory:

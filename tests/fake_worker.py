@@ -45,6 +45,7 @@ def ready(job: Job) -> Ready:
         versions={"keras": "3.0"},
         threads={"cpus": [0]},
         flags={},
+        tuning={},
     )
 
 

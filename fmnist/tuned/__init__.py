@@ -1,0 +1,1 @@
+"""What mode `tuned` puts in place of Keras's own: layers and loops. Runs in a worker."""
