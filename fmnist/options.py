@@ -69,7 +69,12 @@ OPTIONS = (
         metavar="BACKEND=PATH",
         multiple=True,
     ),
-    Option("precision", ", ".join(grid.PRECISIONS), default="float32", metavar="NAME"),
+    Option(
+        "precision",
+        f"comma-separated: {', '.join(grid.PRECISIONS)}",
+        default="float32",
+        metavar="A,B",
+    ),
     Option("rounds", "steady epochs after the first one", type=int, metavar="N"),
     Option("processes", "fresh processes for each cell", default=1, type=int, metavar="N"),
     Option(

@@ -303,6 +303,7 @@ def _groups(
     order_seed: int,
 ) -> tuple[tuple[Cell, ...], ...]:
     """Return one group of cells for each model, all in an order shuffled by the seed."""
+    precisions = grid.known("precision", names(options["precision"]), grid.PRECISIONS)
     modes = modes_of(names(options["modes"]))
     environment_names = [e.name for e in environments.parse(options["env"])] or [""]
     xla = grid.known("xla", names(options["xla"]) or ("auto",), grid.XLA)
@@ -317,10 +318,11 @@ def _groups(
             [
                 Cell(
                     *(name, backend, device, mode, batch_size),
-                    *(options["precision"], compiled, environment),
+                    *(precision, compiled, environment),
                 )
                 for environment in environment_names
                 for mode in modes
+                for precision in precisions
                 for compiled in xla
                 if compiled == "auto" or mode == "stock"
                 for backend, device in places

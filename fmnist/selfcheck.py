@@ -117,14 +117,16 @@ def pairs_of(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     yield from backend_pairs(cells)
     for tuned in cells:
         stock = dataclasses.replace(tuned, mode="stock")
-        if tuned.mode == "tuned" and stock in cells:
+        is_float32 = tuned.precision == "float32"  # what the tolerances are of
+        if tuned.mode == "tuned" and is_float32 and stock in cells:
             yield tuned, stock
 
 
 def backend_pairs(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]:
     """Yield the pairs of stock cells that differ by their backend alone, each once."""
     order = list(grid.BACKENDS)
-    usual = [c for c in cells if c.xla == "auto" and not c.environment and c.mode == "stock"]
+    terms = ("auto", "", "stock", "float32")
+    usual = [c for c in cells if (c.xla, c.environment, c.mode, c.precision) == terms]
     for ours in usual:
         for theirs in usual:
             same = ours == dataclasses.replace(theirs, backend=ours.backend)

@@ -29,10 +29,11 @@ MAY_IMPORT = {
     "record": {"grid"},
     "channel": {"record"},
     "train": {"grid", "measure", "models", "parity", "record"},
-    "variants": {"grid", "measure", "train"},
+    "tuned": {"train"},
+    "variants": {"grid", "measure", "train", "tuned"},
     "worker": {
         *("channel", "data", "grid", "measure", "models", "parity", "preprocess", "record"),
-        *("train", "variants"),
+        *("train", "tuned", "variants"),
     },
     "options": {"grid"},
     "places": {"environments", "grid", "machine", "options"},

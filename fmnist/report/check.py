@@ -18,6 +18,7 @@ from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, sessions_of
 from fmnist.report.render import joined, render
+from fmnist.report.trust import sides
 
 FASHION_MNIST_RELEASED = datetime(2017, 8, 25, tzinfo=UTC)
 """The day of its paper, arXiv:1708.07747."""
@@ -167,15 +168,15 @@ def _of_accuracy(record: Record) -> Iterator[Complaint]:
 
 
 def _of_certificate(record: Record) -> Iterator[Complaint]:
-    """Yield backends of a parity certificate that do not say which images they recognised."""
+    """Yield sides of a parity certificate that do not say which images they recognised."""
     if record.parity is None:
         return
-    for backend in (record.backend, record.parity.against):
+    for side in sides(record.parity, record):
         try:
-            unpacked(record.parity.correct.get(backend, ""), record.test_images)
+            unpacked(record.parity.correct.get(side, ""), record.test_images)
         except ValueError as error:
             yield (
-                f"parity.correct.{backend}: {error}",
+                f"parity.correct.{side}: {error}",
                 f"it has a bit for each of {record.test_images:,} images",
             )
 
@@ -283,7 +284,8 @@ def _uncertified(lines: Sequence[Line]) -> Iterator[Place]:
     certified = {row_key(line.record) for line in lines if line.record.task == "parity"}
     backends: dict[tuple[Any, ...], dict[str, Line]] = {}
     for line in trained:
-        usual = line.record.xla == "auto" and not line.record.environment
+        r = line.record
+        usual = (r.xla, r.environment, r.mode, r.precision) == ("auto", "", "stock", "float32")
         if usual and row_key(line.record) not in certified:
             backends.setdefault(row_key(line.record), {})[line.record.backend] = line
     for rows in [list(b.values()) for b in backends.values() if len(b) > 1]:

@@ -84,6 +84,7 @@ def _common_terms(record: Record) -> tuple[Any, ...]:
     return (record.dataset, record.preset, record.machine, record.commit, record.seed)
 
 
+MAIN_MODES = ("stock", "tuned")
 CELL_COLUMNS = ("device", "mode", "batch_size", "precision", "xla", "environment")
 """What says, beside model and backend, which cell a record is of."""
 
@@ -91,6 +92,15 @@ CELL_COLUMNS = ("device", "mode", "batch_size", "precision", "xla", "environment
 def row_key(record: Record) -> tuple[Any, ...]:
     """Return what must be equal for backends to stand side by side in a row."""
     return (record.model, *(getattr(record, name) for name in CELL_COLUMNS))
+
+
+def of_main_modes(records: Sequence[Record]) -> list[Record]:
+    """Return the records of stock and tuned: knobs one by one and traps have their own tables.
+
+    Where none is of those two, all.
+    """
+    main = [r for r in records if r.mode in MAIN_MODES]
+    return main or list(records)
 
 
 def backends_of(records: Iterable[Record]) -> list[str]:

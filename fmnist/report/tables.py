@@ -8,8 +8,8 @@ from functools import partial
 
 from fmnist import stats
 from fmnist.record import Record, by_cell, samples
-from fmnist.report import trust, trust_tables
-from fmnist.report.choose import Rows, backends_of, good
+from fmnist.report import trust, trust_tables, tuned_tables
+from fmnist.report.choose import Rows, backends_of, good, of_main_modes
 from fmnist.report.columns import (
     Column,
     accuracy,
@@ -61,6 +61,9 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         trust_tables.noise(records),
         trust_tables.parity(records),
         speed(records, against),
+        tuned_tables.tuned(records),
+        tuned_tables.reduced_precision(records),
+        tuned_tables.traps(records),
         environments(records),
         *(
             build(records)
@@ -81,7 +84,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
 
 def speed(records: Sequence[Record], against: str | None = None) -> Table | None:
     """Return the main table: one row per model, backends side by side, ratio and verdict."""
-    trained = good(records, "train")
+    trained = of_main_modes(good(records, "train"))
     if not trained:
         return None
     backends = backends_of(trained)
@@ -127,7 +130,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
 
 def dense_against_conv(records: Sequence[Record]) -> Table | None:
     """Return what convolution buys: parameters by kind, accuracy, and what an epoch costs."""
-    trained = good(records, "train")
+    trained = of_main_modes(good(records, "train"))
     if not trained:
         return None
     backends = backends_of(trained)
@@ -159,7 +162,7 @@ def dense_against_conv(records: Sequence[Record]) -> Table | None:
 
 def learning(records: Sequence[Record]) -> Table | None:
     """Return what was learned: training, validation and test accuracy, and the best epoch."""
-    trained = good(records, "train")
+    trained = of_main_modes(good(records, "train"))
     if not trained:
         return None
     flag = _flag(records)
@@ -187,7 +190,7 @@ def learning(records: Sequence[Record]) -> Table | None:
 
 def prediction(records: Sequence[Record]) -> Table | None:
     """Return images per second of `predict`, and the latency of a single image."""
-    predicted = [r for r in good(records, "train") if r.predict_s and r.latency_s]
+    predicted = [r for r in of_main_modes(good(records, "train")) if r.predict_s and r.latency_s]
     if not predicted:
         return None
     backends = backends_of(predicted)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fmnist import stats
 from fmnist.grid import NOISE_STEPS, SPIKES, Cell, base_of
-from fmnist.record import Record, samples, unpacked
+from fmnist.record import Parity, Record, samples, unpacked
 from fmnist.report.choose import good
 from fmnist.stats import Estimate, Samples, Verdict
 
@@ -122,16 +122,27 @@ def certificates(records: Sequence[Record]) -> dict[tuple[str, str], list[Record
     """Return the parity records that have a certificate, by model and device, seed by seed."""
     found: dict[tuple[str, str], list[Record]] = {}
     for record in good(records, "parity"):
-        found.setdefault((record.model, record.device), []).append(record)
+        if record.parity is not None and record.parity.between == "backend":
+            found.setdefault((record.model, record.device), []).append(record)
+    return found
+
+
+def proofs(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    """Return the certificates that tuned did what stock does, by model, backend and device."""
+    found: dict[tuple[str, str, str], list[Record]] = {}
+    for record in good(records, "parity"):
+        if record.parity is not None and record.parity.between == "mode":
+            place = (record.model, record.backend, record.device)
+            found.setdefault(place, []).append(record)
     return found
 
 
 def unequal(records: Sequence[Record]) -> set[tuple[str, str]]:
     """Return the (model, device) whose backends did not do the same work, by the certificate."""
     return {
-        (record.model, record.device)
-        for record in good(records, "parity")
-        if record.parity is not None and record.parity.exceeded
+        place
+        for place, of_model in certificates(records).items()
+        if any(r.parity is not None and r.parity.exceeded for r in of_model)
     }
 
 
@@ -146,10 +157,15 @@ def p_of_images(records: Sequence[Record]) -> list[float]:
     return [stats.mcnemar(*_recognised(record)) for record in records]
 
 
+def sides(certificate: Parity, record: Record) -> tuple[str, str]:
+    """Return what the certificate's two sides are called, the record's own first."""
+    return getattr(record, certificate.between), certificate.against
+
+
 def _recognised(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """Return which test images each backend recognised, ours first, bool (n,) each."""
+    """Return which test images each side recognised, ours first, bool (n,) each."""
     if record.parity is None:
         raise ValueError(f"{record.cell.id}: a parity record without failure has a certificate")
     correct = record.parity.correct
-    ours, theirs = (correct[name] for name in (record.backend, record.parity.against))
+    ours, theirs = (correct[name] for name in sides(record.parity, record))
     return unpacked(ours, record.test_images), unpacked(theirs, record.test_images)
