@@ -104,11 +104,11 @@ def _jax_gpu_peak_bytes() -> int:
 
 KEEP_MEMORY = Setting(
     "GLIBC_TUNABLES",
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592"
-    ":glibc.malloc.trim_threshold=8589934592",
+    "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1"
+    ":glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=8589934592",
 )
-"""Temporaries of many megabytes stay in the process, on huge pages: else each one is mapped, and
-its pages are faulted in, anew."""
+"""Temporaries of many megabytes stay in the process, in one heap and on huge pages: else each one
+is mapped, and its pages are faulted in, anew."""
 XLA_CONVOLUTION = Setting(
     "XLA_FLAGS",
     "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution",

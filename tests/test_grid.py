@@ -18,7 +18,7 @@ def test_cell_has_a_name_to_select_it_by() -> None:
     [
         ("backend", {"backend": "torch"}, "tensorflow, jax"),
         ("device", {"device": "tpu"}, "cpu, gpu"),
-        ("mode", {"mode": "tuned"}, "stock"),
+        ("mode", {"mode": "fast"}, "stock, tuned, environment, layers, loop"),
         ("precision", {"precision": "float8"}, "float32, mixed_bfloat16"),
     ],
 )
@@ -78,3 +78,45 @@ def test_no_backend_needs_the_other_ones_package() -> None:
     for name, backend in grid.BACKENDS.items():
         assert set(backend.install) == set(backend.environment) == set(grid.DEVICES)
         assert all(name in command for command in backend.install.values())
+
+
+def test_modes_are_the_knobs_in_every_combination() -> None:
+    """Stock has no knob, tuned has all, and between them is every other set, named by its knobs."""
+    combinations = {frozenset(mode.knobs) for mode in grid.MODES.values()}
+
+    assert grid.MODES["stock"].knobs == ()
+    assert grid.MODES["tuned"].knobs == grid.KNOBS
+    assert len(combinations) == 2 ** len(grid.KNOBS)
+
+
+def test_knob_sets_the_allocator_before_python_runs() -> None:
+    """On Linux the environment knob gives JAX on a CPU glibc's tunables; stock has the user's."""
+    cells = [Cell("dense3", "jax", "cpu", mode) for mode in ("stock", "layers", "tuned")]
+    settings = [grid.env_for(cell, {}).get("GLIBC_TUNABLES") for cell in cells]
+
+    assert settings == [None, None, grid.KEEP_MEMORY.value]
+    assert grid.settings("jax", "cpu", "tuned", "Darwin") == (grid.XLA_CONVOLUTION,)
+
+
+def test_setting_is_added_to_the_users_own_flags() -> None:
+    """XLA_FLAGS of the user's stay; the suite's comes last, where XLA takes it."""
+    assert grid.XLA_CONVOLUTION.into({"XLA_FLAGS": "--own=1"}) == {
+        "XLA_FLAGS": f"--own=1 {grid.XLA_CONVOLUTION.value}"
+    }
+    assert grid.KEEP_MEMORY.into({"GLIBC_TUNABLES": "own"}) == {
+        "GLIBC_TUNABLES": grid.KEEP_MEMORY.value
+    }
+
+
+def test_flag_is_given_to_releases_that_it_helps() -> None:
+    """Releases before 0.8.2 would die of it, others would not gain: docs/findings.md."""
+    helped = ["0.10.1", "0.10.2", "0.12.0"]
+    others = ["0.7.0", "0.8.1", "0.9.2", "0.10.0", "0.11.0", "0.11.2"]
+
+    assert list(grid.XLA_CONVOLUTION.releases.filter([*others, *helped])) == helped
+
+
+def test_xla_is_an_axis_of_stock_alone() -> None:
+    """A tuned loop decides by itself what XLA compiles: a cell that says otherwise is refused."""
+    with pytest.raises(ValueError, match="mode tuned is for XLA auto, got on"):
+        Cell("dense3", "jax", "cpu", "tuned", xla="on")

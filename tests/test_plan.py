@@ -24,7 +24,7 @@ MakePlan = Callable[..., Plan]
         ({"models": "dense3,mixer"}, "unknown model 'mixer'; there are: .*conv_8_24_48"),
         ({"backends": "torch"}, "unknown backend 'torch'; there are: tensorflow, jax"),
         ({"devices": "tpu"}, "unknown device 'tpu'; there are: cpu, gpu"),
-        ({"modes": "tuned"}, "unknown mode 'tuned'; there are: stock"),
+        ({"modes": "fast"}, "unknown mode 'fast'; there are: stock, tuned"),
         ({"precision": "float8"}, "unknown precision 'float8'; there are: float32"),
         ({"batch_size": 128}, "batch size 128 does not divide the sets of 500, 500 images"),
         ({"batch_size": -5}, "batch size -5"),

@@ -81,7 +81,7 @@ def test_certificate_names_the_backend_that_failed(make_plan: MakePlan, trace: P
 
     assert got.parity is None
     assert got.failure is not None
-    assert got.failure.startswith("jax: before its first epoch: killed by SIGKILL")
+    assert got.failure.startswith("jax, stock: before its first epoch: killed by SIGKILL")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,87 @@
+"""Tuned layers and loops compute what Keras's own compute, on both backends."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fmnist import grid, models
+
+SCRIPT = Path(__file__).with_name("tuned_proof.py")
+EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)
+pytestmark = pytest.mark.slow
+
+
+@cache
+def proof(backend: str) -> dict[str, Any]:
+    """Return what the script found on a backend, in a process of its own."""
+    environment = grid.env_for(grid.Cell("dense3", backend, "cpu"), os.environ)
+    answer = subprocess.run(
+        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
+    found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    return found
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("name", models.names())
+def test_drop_in_layers_change_nothing(name: str, backend: str) -> None:
+    """On real images every model's outputs are within 1e-5 of stock, its gradients within 1e-4."""
+    found = proof(backend)["layers"][name]
+
+    assert found["forward"] <= 1e-5
+    assert found["gradient"] <= 1e-4
+
+
+@EVERY_BACKEND
+def test_pooling_chooses_as_keras_does_among_equals(backend: str) -> None:
+    """Sizes, paddings and borders: values are equal, and the gradient goes to the same pixel."""
+    pools = proof(backend)["pools"]
+
+    assert [pool for pool in pools if pool["put"].startswith("nothing")] == []
+    assert [pool for pool in pools if max(pool["forward"], pool["gradient"]) > 1e-6] == []
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("name", ["dense3", "lenet_dropout"])
+def test_tuned_steps_lose_what_stock_steps_lose(name: str, backend: str) -> None:
+    """From the same weights on the same batches, halved or not, losses agree to 1e-4."""
+    assert proof(backend)["loops"][name]["losses"] < 1e-4
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("name", ["dense3", "leaky_cnn"])
+def test_last_batch_is_trained_on(name: str, backend: str) -> None:
+    """100 images in batches of 32: four steps an epoch, and logs that weigh every image alike."""
+    found = proof(backend)["rest"][name]
+
+    assert (found["steps"], found["epochs"]) == (8, [0, 1])
+    assert found["logs"].keys() == found["evaluated"].keys()
+    for log, value in found["evaluated"].items():
+        assert found["logs"][log] == pytest.approx(value, rel=1e-4)
+
+
+@EVERY_BACKEND
+def test_what_is_not_covered_stays_as_keras_has_it(backend: str) -> None:
+    """Overlapping windows keep Keras's pooling, an unknown optimizer its update; it learns."""
+    found = proof(backend)["unknown"]
+
+    assert (found["same"], found["put"]) == (True, "nothing: no layer is covered")
+    assert (found["update"], found["halves"]) == (False, False)
+    assert found["losses"][-1] < found["losses"][0]
+
+
+@EVERY_BACKEND
+def test_callback_that_wants_batches_is_refused(backend: str) -> None:
+    """It is named, and told where it can be used."""
+    assert proof(backend)["unknown"]["refused"] == (
+        "Hooked.on_train_batch_end: a tuned loop does not stop at batches; run this callback in "
+        "mode stock"
+    )

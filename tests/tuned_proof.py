@@ -1,0 +1,200 @@
+"""Holds drop-in layers and tuned loops against Keras's own on the backend of the environment.
+
+Prints JSON. Run by test_tuned.py in a process of its own for each backend.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from fmnist import data, models, preprocess, train
+from fmnist.tuned import layers, loops
+
+BACKEND = keras.config.backend()
+N = 100
+POOLS: list[dict[str, Any]] = [
+    {"size": size, "padding": padding, "sides": sides}
+    for size in (2, (2, 3))
+    for padding in ("valid", "same")
+    for sides in ((28, 28), (13, 11))
+]
+
+
+def gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Return the gradient of the compiled loss for every trained weight, dropout off."""
+    if BACKEND == "jax":
+        import jax
+
+        others = [v.value for v in model.non_trainable_variables]
+
+        def loss(trained: list[Any]) -> Any:  # noqa: ANN401  # an array
+            outputs, _ = model.stateless_call(trained, others, x, training=False)
+            return keras.ops.mean(model.compute_loss(x=x, y=y, y_pred=outputs))
+
+        found = jax.grad(loss)([v.value for v in model.trainable_variables])
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            value = model.compute_loss(x=x, y=y, y_pred=model(x, training=False))
+        found = tape.gradient(value, [v.value for v in model.trainable_variables])
+    return [np.array(g) for g in found]
+
+
+def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Return the length of the difference by the length of the second."""
+    return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-12))
+
+
+def compiled(name: str) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Return a model by its recipe, and N real images and labels."""
+    recipe = models.card(name).recipe
+    sample = data.load_sample(data.locate(), N, N, 0)
+    x = preprocess.rescale(sample.train_images)
+    one_hot = recipe.loss == "categorical_crossentropy"
+    y = preprocess.one_hot(sample.train_labels) if one_hot else sample.train_labels.astype("int32")
+    model = models.build(name)
+    train.compile_model(model, recipe)
+    return model, x, y
+
+
+def layer_proof(name: str) -> dict[str, Any]:
+    """Return how far a model with drop-in layers is from stock, by the same weights."""
+    model, x, y = compiled(name)
+    tuned, put = layers.put_in(model, "jax", "cpu")  # the mathematics holds on every backend
+    if tuned is model:
+        return {"put": put, "forward": 0.0, "gradient": 0.0}
+    train.compile_model(tuned, models.card(name).recipe)
+    pairs = zip(gradients(tuned, x, y), gradients(model, x, y), strict=True)
+    return {
+        "put": put,
+        "forward": apart(np.array(tuned(x, training=False)), np.array(model(x, training=False))),
+        "gradient": max(apart(*pair) for pair in pairs),
+        "parameters": tuned.count_params() - model.count_params(),
+    }
+
+
+def pool_proof(size: Any, padding: str, sides: tuple[int, int]) -> dict[str, Any]:  # noqa: ANN401  # int or pair
+    """Return how far pooling of whole numbers, full of ties, is from Keras's own."""
+    inputs = keras.Input((*sides, 3))
+    scaled = keras.layers.DepthwiseConv2D(1, use_bias=False)(inputs)
+    outputs = keras.layers.MaxPooling2D(size, padding=padding)(scaled)
+    weighted = keras.layers.Flatten()(outputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(weighted))
+    tuned, put = layers.put_in(model, "jax", "cpu")
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 3, (8, *sides, 3)).astype(np.float32)
+    y = generator.random((8, 2)).astype(np.float32)
+    found = []
+    for each in (tuned, model):
+        each.compile(loss="mse")
+        found.append((np.array(each(x)), input_gradient(each, x, y)))
+    return {
+        "put": put,
+        "forward": float(np.abs(found[0][0] - found[1][0]).max()),
+        "gradient": apart(found[0][1], found[1][1]),
+    }
+
+
+def input_gradient(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the gradient of the loss for every pixel: of equal ones, the chosen one has it."""
+    if BACKEND == "jax":
+        import jax
+
+        return np.array(jax.grad(lambda x: model.compute_loss(x=x, y=y, y_pred=model(x)))(x))
+    import tensorflow as tf
+
+    tensor = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        value = model.compute_loss(x=tensor, y=y, y_pred=model(tensor))
+    return np.array(tape.gradient(value, tensor))
+
+
+def loop_proof(name: str) -> dict[str, Any]:
+    """Return how far the losses of tuned steps are from those of stock ones, dropout off."""
+    worst, summary = 0.0, ""
+    for size in (25, 50):  # an odd batch has no halves
+        batches = np.random.default_rng(0).permutation(N).reshape(-1, size)
+        model, x, y = compiled(name)
+        loop = loops.loop_for(model, BACKEND, "cpu")
+        ours = train.follow(model, x, y, 0, batches, loop.steps).losses
+        theirs = train.follow(compiled(name)[0], x, y, 0, batches).losses
+        worst, summary = max(worst, float(np.abs(ours / theirs - 1).max())), loop.summary
+    return {"summary": summary, "losses": worst}
+
+
+def rest_proof(name: str) -> dict[str, Any]:
+    """Return what a tuned fit of two epochs does where the batch does not divide the set."""
+    model, x, y = compiled(name)
+    model.optimizer.learning_rate = 0.0  # so that every image is seen with the same weights
+    before = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)
+    history = loops.loop_for(model, BACKEND, "cpu").fit(x, y, batch_size=32, epochs=2, callbacks=[])
+    return {
+        "steps": int(model.optimizer.iterations),
+        "epochs": history.epoch,
+        "logs": {k: v[-1] for k, v in history.history.items()},
+        "evaluated": before,
+    }
+
+
+class OwnOptimizer(keras.optimizers.SGD):  # type: ignore[misc]  # Keras publishes no types
+    """An optimizer that the loop has not heard of."""
+
+
+class Hooked(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Wants to be called at every batch."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ANN401  # Keras's signature
+        """Do nothing."""
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """Return what a ValueError says."""
+    try:
+        call()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def unknown_proof() -> dict[str, Any]:
+    """Return what is done with layers, optimizers and callbacks that are not covered."""
+    overlapping = keras.Sequential(
+        [
+            keras.Input((28, 28, 1)),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.MaxPooling2D(3, strides=2),
+            keras.layers.BatchNormalization(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    _, x, y = compiled("dense3")
+    same, put = layers.put_in(overlapping, "jax", "cpu")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    overlapping.compile(OwnOptimizer(0.01), loss, metrics=["accuracy"])
+    loop = loops.loop_for(overlapping, BACKEND, "cpu")
+    history = loop.fit(x, y, batch_size=50, epochs=3, callbacks=[])
+    return {
+        "same": same is overlapping,
+        "put": put,
+        "losses": history.history["loss"],
+        "update": "the update by XLA" in loop.summary,
+        "halves": "half" in loop.summary,
+        "refused": refusal(lambda: loop.fit(x, y, batch_size=50, epochs=1, callbacks=[Hooked()])),
+    }
+
+
+if __name__ == "__main__":
+    found = {
+        "layers": {name: layer_proof(name) for name in models.names()},
+        "pools": [{**pool, **pool_proof(**pool)} for pool in POOLS],
+        "loops": {name: loop_proof(name) for name in ("dense3", "lenet_dropout")},
+        "rest": {name: rest_proof(name) for name in ("dense3", "leaky_cnn")},
+        "unknown": unknown_proof(),
+    }
+    print("RESULT " + json.dumps(found))
