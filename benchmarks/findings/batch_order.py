@@ -10,7 +10,7 @@ EPOCHS = 3
 
 def main() -> None:
     """Print the order of each epoch, as numbers of images."""
-    arguments(__doc__, backends=("tensorflow", "jax"))
+    arguments(__doc__, backends=("tensorflow",))
     import keras
 
     print_terms(1)

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 PACKAGES = ("keras", "jax", "jaxlib", "tensorflow")
-ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 MS = 1e3
 
 
 def arguments(
     summary: str | None, *, backends: Sequence[str], repeats: int = 1
 ) -> argparse.Namespace:
-    """Return `backend`, `repeats` and `quick` of the command line, and choose the backend for Keras.
+    """Return `backend`, `repeats` and `quick` as the command line has them; choose the backend.
 
     To be called before Keras is imported. The first backend is the default, `repeats` what a run
     without options does; `--quick` makes it 1.

@@ -54,7 +54,8 @@ def train(batches: int) -> dict[str, list[float]]:
     images = draw.random((batches * BATCH, 28, 28, 1), dtype="float32")
     labels = draw.integers(0, 10, len(images))
     model.fit(images, labels, batch_size=BATCH, verbose=0)
-    seconds, faults = [], []
+    seconds: list[float] = []
+    faults: list[float] = []
     for _ in range(EPOCHS):
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
         model.fit(images, labels, batch_size=BATCH, verbose=0)

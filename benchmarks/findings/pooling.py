@@ -4,6 +4,7 @@ A batch of (100, 26, 26, 32), windows of 2x2, as after the first convolution of 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from measured import arguments, compiled, in_turn, print_ms, print_terms
@@ -18,7 +19,7 @@ def main() -> None:
     from keras import ops
 
     def stock(images: Any) -> Any:  # noqa: ANN401  # a backend's tensor
-        return ops.max_pool(images, 2)
+        return ops.max_pool(images, (2, 2), (2, 2))
 
     def reshaped(images: Any) -> Any:  # noqa: ANN401  # a backend's tensor
         n, height, width, channels = SHAPE
@@ -26,14 +27,15 @@ def main() -> None:
 
     draw = np.random.default_rng(0)
     images = ops.convert_to_tensor(draw.random(SHAPE, dtype="float32"))
-    calls = {}
+    calls: dict[str, Callable[[], Any]] = {}
     for name, pool in {"max_pool": stock, "reshape and maximum": reshaped}.items():
         forward, gradient = compiled(pool), compiled(gradient_of(pool, given.backend))
-        calls[f"forward, {name}"] = lambda f=forward: f(images)
-        calls[f"forward and gradient, {name}"] = lambda f=gradient: f(images)
+        calls[f"forward, {name}"] = partial(forward, images)
+        calls[f"forward and gradient, {name}"] = partial(gradient, images)
+    timed = in_turn(calls, given.repeats)
     print_terms(given.repeats)
-    for name, seconds in in_turn(calls, given.repeats).items():
-        print_ms(name, seconds)
+    for name in sorted(timed):
+        print_ms(name, timed[name])
 
 
 def gradient_of(pool: Callable[[Any], Any], backend: str) -> Callable[[Any], Any]:

@@ -14,9 +14,9 @@ def main() -> None:
     cases = {
         "relu at 0": (ops.relu, zero),
         "leaky_relu at 0, slope 0.2": (lambda x: ops.leaky_relu(x, 0.2), zero),
-        "max_pool of four equals": (lambda x: ops.max_pool(x, 2), equal),
+        "max_pool of four equals": (lambda x: ops.max_pool(x, (2, 2), (2, 2)), equal),
         "max of four equals": (ops.max, equal),
-        "maximum of two equals": (lambda x: ops.maximum(x[:, 0], x[:, 1]), equal),
+        "maximum of two equals": (lambda x: ops.maximum(x[0], x[1]), ops.ones((2, 1))),
     }
     print_terms(1)
     for name, (function, at) in cases.items():
