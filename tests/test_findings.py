@@ -13,7 +13,7 @@ SCRIPTS = ROOT / "benchmarks" / "findings"
 PAGE = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
 SHOWN = dict(
     re.findall(
-        r"^```sh\npython (.+)\n```\n+```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL
+        r"^```sh\npython ([^\n]+)\n```\n+```text\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL
     )
 )
 """Each command of the page after the word `python`, and what the page shows that it printed."""
