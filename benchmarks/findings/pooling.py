@@ -1,0 +1,59 @@
+"""Max pooling as Keras does it, against a reshape and a maximum: forward and gradient apart.
+
+A batch of (100, 26, 26, 32), windows of 2x2, as after the first convolution of a LeNet.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from measured import arguments, compiled, in_turn, print_ms, print_terms
+
+SHAPE = (100, 26, 26, 32)
+
+
+def main() -> None:
+    """Time both in turn; print the medians."""
+    given = arguments(__doc__, backends=("jax", "tensorflow"), repeats=50)
+    import numpy as np
+    from keras import ops
+
+    def stock(images: Any) -> Any:  # noqa: ANN401  # a backend's tensor
+        return ops.max_pool(images, (2, 2), (2, 2))
+
+    def reshaped(images: Any) -> Any:  # noqa: ANN401  # a backend's tensor
+        n, height, width, channels = SHAPE
+        return ops.max(ops.reshape(images, (n, height // 2, 2, width // 2, 2, channels)), (2, 4))
+
+    draw = np.random.default_rng(0)
+    images = ops.convert_to_tensor(draw.random(SHAPE, dtype="float32"))
+    calls: dict[str, Callable[[], Any]] = {}
+    for name, pool in {"max_pool": stock, "reshape and maximum": reshaped}.items():
+        forward, gradient = compiled(pool), compiled(gradient_of(pool, given.backend))
+        calls[f"forward, {name}"] = partial(forward, images)
+        calls[f"forward and gradient, {name}"] = partial(gradient, images)
+    timed = in_turn(calls, given.repeats)
+    print_terms(given.repeats)
+    for name in sorted(timed):
+        print_ms(name, timed[name])
+
+
+def gradient_of(pool: Callable[[Any], Any], backend: str) -> Callable[[Any], Any]:
+    """Return the gradient of the pooled images' sum of squares by the images."""
+    if backend == "jax":
+        import jax
+
+        return jax.grad(lambda images: (pool(images) ** 2).sum())
+    import tensorflow as tf
+
+    def gradient(images: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = tf.reduce_sum(pool(images) ** 2)
+        return tape.gradient(loss, images)
+
+    return gradient
+
+
+if __name__ == "__main__":
+    main()
