@@ -1,7 +1,5 @@
 """One entrant's run in the race, in a worker: a whole training by the clock, then one reading."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 from scipy.special import log_softmax
@@ -15,11 +13,8 @@ from fmnist.record import Race, RaceRole
 READING_BATCH = 1_000
 
 
-class Images(NamedTuple):
-    """One set: images (n, 28, 28, 1) float32 in [0, 1]; labels (n,) or, one-hot, (n, 10)."""
-
-    images: np.ndarray
-    labels: np.ndarray
+Images = tuple[np.ndarray, np.ndarray]
+"""One set: images (n, 28, 28, 1) float32 in [0, 1]; labels (n,) or, one-hot, (n, 10)."""
 
 
 def run(
@@ -41,7 +36,7 @@ def run(
     restore()
     stopwatch = Stopwatch(fence=fence)
     stopwatch.start()
-    adapted = train.adapt(model, training.images, seed)
+    adapted = train.adapt(model, training[0], seed)
     adapt_s = stopwatch.stop() if adapted else 0.0
     stopwatch.start()
     epochs = _fit(model, training, recipe, epochs=recipe.epochs)

@@ -16,6 +16,7 @@ FRAMEWORKS = ("keras", "tensorflow", "jax", "torch")
 # Each module, and the modules of ours that it may import. Values flow down the table.
 MAY_IMPORT = {
     "grid": set(),
+    "race_rules": set(),
     "measure": set(),
     "stats": set(),
     "standin": set(),
@@ -49,14 +50,17 @@ MAY_IMPORT = {
     "launch": {"audit", "budget", "channel", "grid", "measure", "models", "plan", "record"},
     "selfcheck": {"channel", "grid", "launch", "measure", "parity", "plan", "record"},
     "session": {"budget", "launch", "plan", "record", "selfcheck"},
-    "race": {"channel", "grid", "launch", "models", "options", "plan", "record", "standin"},
+    "race": {
+        *("channel", "grid", "launch", "models", "options", "plan", "race_rules", "record"),
+        "standin",
+    },
     "progress": {"grid", "measure", "record"},
-    "report": {"grid", "machine", "models", "record", "stats"},
+    "report": {"grid", "machine", "models", "race_rules", "record", "stats"},
     "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
     "pytest_options": {"options"},
     "cli": {
         *("data", "doctor", "grid", "machine", "measure", "models", "options", "plan", "progress"),
-        *("race", "record", "report", "session"),
+        *("race", "race_rules", "record", "report", "session"),
     },
     "__main__": {"cli"},
     "__init__": set(),

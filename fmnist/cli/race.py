@@ -12,12 +12,15 @@ from rich.console import Console
 from fmnist import models, plan
 from fmnist import race as racing
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
+from fmnist.cli.reports import print_tables
 from fmnist.cli.session import announcement, with_options
 from fmnist.options import OPTIONS
 from fmnist.progress import SessionProgress
+from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.record import Record
+from fmnist.report.choose import sessions_of
 
-DEFAULTS = {"preset": "full", "seeds": racing.SEEDS}
+DEFAULTS = {"preset": "full", "seeds": FEWEST_SEEDS}
 HELP = {
     "seeds": "fresh seeds of each entrant, each in a process of its own",
     "models": "comma-separated; default: the racers",
@@ -73,6 +76,7 @@ def race(*, target: float | None, choose: bool, vary: tuple[str, ...], **options
     except KeyboardInterrupt:
         click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
         sys.exit(INTERRUPTED)
+    print_tables(sessions_of(records), "text", None)
     click.echo(f"records: {planned.records_path}")
     if any(record.failure for record in records):
         sys.exit(FAILED_CELLS)
