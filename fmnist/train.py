@@ -47,8 +47,8 @@ def compile_model(
     Args:
         model: built.
         recipe: loss, optimizer and its learning rate.
-        steps: of the whole training, for a learning rate that changes.
         xla: a key of `grid.XLA`.
+        steps: of the whole training, for a learning rate that changes.
         metrics: accuracy is kept while training; False where its cost is asked.
     """
     rate: float | RiseAndFall = recipe.learning_rate

@@ -219,8 +219,8 @@ def choosing(records: Sequence[Record]) -> Table | None:
     tried = raced(records, "choosing")
     if not tried:
         return None
-    plain = [e for e in entries(records, "choosing") if not e.by_views]
-    by_views = {e.records: e for e in entries(records, "choosing") if e.by_views}
+    all_entries = entries(records, "choosing")
+    by_views = {id(e.first): _accuracy_shown(e.accuracy) for e in all_entries if e.by_views}
     varying = [name for name in VARIED if len({getattr(r.recipe, name) for r in tried}) > 1]
     rows = tuple(
         (
@@ -230,13 +230,12 @@ def choosing(records: Sequence[Record]) -> Table | None:
             str(entry.first.batch_size),
             *(str(getattr(entry.first.recipe, name)) for name in varying),
             _accuracy_shown(entry.accuracy),
-            _accuracy_shown(by_views[entry.records].accuracy)
-            if entry.records in by_views
-            else NOTHING,
+            by_views.get(id(entry.first), NOTHING),
             str(len(entry.records)),
             digits(entry.seconds.value),
         )
-        for entry in sorted(plain, key=lambda e: -e.accuracy.value)
+        for entry in sorted(all_entries, key=lambda e: -e.accuracy.value)
+        if not entry.by_views
     )
     header = (
         *("model", "backend", "parameters", "batch"),
