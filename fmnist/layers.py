@@ -71,6 +71,41 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes 
 
 
 @keras.saving.register_keras_serializable(package="fmnist")
+class RandomMirror(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no types
+    """Mirrors images (n, height, width, channels) left to right in training; else does nothing.
+
+    Each image has its own draw.
+
+    Args:
+        rate: the probability of being mirrored, in [0, 1]; 0 mirrors nothing.
+        seed: of the draws; None: drawn from Keras's own.
+    """
+
+    def __init__(self, rate: float = 0.5, seed: int | None = None, **settings: Any) -> None:  # noqa: ANN401  # Keras's
+        super().__init__(**settings)
+        self.rate = rate
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, *, training: bool = False) -> Any:  # noqa: ANN401  # a tensor of the backend
+        """Return the batch, some of its images mirrored in training."""
+        if not training or not self.rate:
+            return inputs
+        drawn = keras.random.uniform(
+            (ops.shape(inputs)[0], 1, 1, 1), dtype="float32", seed=self._generator
+        )
+        return ops.where(drawn < self.rate, ops.flip(inputs, axis=2), inputs)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="fmnist")
 class PatchConv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes no types
     """A convolution whose filters can begin as the principal components of the images' patches.
 

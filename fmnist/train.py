@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist import parity
 from fmnist.grid import XLA
-from fmnist.layers import PatchConv2D, RandomShift
+from fmnist.layers import PatchConv2D, RandomMirror, RandomShift
 from fmnist.measure import Fence, Stopwatch
 from fmnist.models import Recipe
 from fmnist.record import Parameters
@@ -216,7 +216,7 @@ def follow(
 ) -> parity.Trace:
     """Train a compiled model so that another backend can do the very same, and trace it.
 
-    Weights are those of `parity.initial_weights`; dropout and shifts are off.
+    Weights are those of `parity.initial_weights`; dropout, shifts and mirroring are off.
 
     Args:
         model: compiled; it is changed.
@@ -227,7 +227,7 @@ def follow(
         take_steps: a tuned loop's; default: Keras's own steps.
     """
     for layer in leaves(model):
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout | RandomMirror):
             layer.rate = 0.0
         if isinstance(layer, RandomShift):
             layer.pixels = 0

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from fmnist import heat, models, preprocess, standin, train
-from fmnist.layers import BiasRelu, PatchConv2D, RandomShift
+from fmnist.layers import BiasRelu, PatchConv2D, RandomMirror, RandomShift
 from fmnist.schedule import RiseAndFall
 
 IMAGES, LABELS = standin.draw("train", 160)
@@ -59,6 +59,19 @@ def shifts() -> dict[str, object]:
     }
 
 
+def mirrored() -> dict[str, object]:
+    """Return how many of 400 images the layer mirrors, and whether the others stay as they are."""
+    batch = np.tile(np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1), (400, 1, 1, 1))
+    layer = RandomMirror(seed=1)
+    seen = ops.convert_to_numpy(layer(batch, training=True))
+    turned = (seen == batch[:, :, ::-1]).all(axis=(1, 2, 3))
+    return {
+        "turned": int(turned.sum()),
+        "others": bool((seen[~turned] == batch[~turned]).all()),
+        "at_test_time": bool((ops.convert_to_numpy(layer(batch)) == batch).all()),
+    }
+
+
 def patches() -> dict[str, object]:
     """Return what filters of 3 x 3 become by images with horizontal stripes."""
     rows = np.random.default_rng(0).normal(size=(50, 12, 1, 1)).astype(np.float32)
@@ -78,7 +91,7 @@ def patches() -> dict[str, object]:
 
 def restored() -> dict[str, object]:
     """Return whether a trained racer goes back to its beginning."""
-    model = keras.Sequential([keras.Input((28, 28, 1)), RandomShift(), models.build("racer_92")])
+    model = models.build("racer_93")
     train.compile_model(model, RECIPE, steps=4)
     restore = train.restorer(model)
     before = [np.array(ops.convert_to_numpy(v)) for v in variables(model)]
@@ -118,7 +131,7 @@ def compiled() -> dict[str, object]:
 
 def saved() -> float:
     """Return how far a racer differs from itself, saved and loaded."""
-    model = models.build("racer_92")
+    model = models.build("racer_93")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "racer.keras"
         model.save(path)
@@ -149,6 +162,7 @@ if __name__ == "__main__":
     found = {
         "bias_after_pool": bias_after_pool(),
         "shifts": shifts(),
+        "mirrored": mirrored(),
         "patches": patches(),
         "restored": restored(),
         "compiled": compiled(),

@@ -43,6 +43,13 @@ def test_a_batch_is_shifted_as_a_whole_in_training_only(found: dict[str, Any]) -
     assert found["shifts"]["at_the_border"] in (0.0, 1.0)
 
 
+def test_images_are_mirrored_one_by_one_in_training_only(found: dict[str, Any]) -> None:
+    """About half of a batch is mirrored, the other half and test images stay as they are."""
+    assert 160 < found["mirrored"]["turned"] < 240
+    assert found["mirrored"]["others"]
+    assert found["mirrored"]["at_test_time"]
+
+
 def test_filters_become_principal_components(found: dict[str, Any]) -> None:
     """Filters are orthogonal, in pairs of opposite sign, of norm sqrt 2, the strongest first."""
     patches = found["patches"]

@@ -10,7 +10,7 @@ parameters: 144 + 16 + 6_912 + 48 + 2352*256 + 256 + 256*10 + 10 = 612_058
 import keras
 from keras import layers
 
-from fmnist.layers import BiasRelu, PatchConv2D, RandomShift
+from fmnist.layers import BiasRelu, PatchConv2D, RandomMirror, RandomShift
 
 FAMILY = "conv"
 PARAMETERS = 612_058
@@ -38,7 +38,7 @@ def build() -> keras.Model:
         [
             keras.Input((28, 28, 1)),
             RandomShift(),
-            layers.RandomFlip("horizontal"),
+            RandomMirror(),
             layers.Rescaling(1 / DEVIATION, -MEAN / DEVIATION),
             PatchConv2D(16, 3, **drawn),
             layers.MaxPooling2D(),
