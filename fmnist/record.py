@@ -384,6 +384,8 @@ class Record(Part):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
         if self.correct is not None:
             unpacked(self.correct, self.test_images)
+        if self.race is not None and self.race.fit_s < (1 - 1e-9) * sum(self.epoch_s):
+            raise ValueError("a whole training cannot take less than its epochs")
         if self.failure is None:
             neighbours = [
                 *self.beside_s.values(),

@@ -163,7 +163,14 @@ def race(**own: Any) -> Record:  # noqa: ANN401  # any field of a record, or of 
     unpredicted = {"predict_s": (), "latency_s": ()}
     recipe = fields()["recipe"] | {"epochs": 3, "views": 0 if inside["views_s"] is None else 5}
     return record(
-        **{"task": "race", "race": inside, "model": "racer_92", "family": "conv", "recipe": recipe}
+        **{
+            "task": "race",
+            "race": inside,
+            "epoch_s": (1.0, 1.0, 1.0),
+            "model": "racer_92",
+            "family": "conv",
+            "recipe": recipe,
+        }
         | untrained
         | unpredicted
         | own
