@@ -25,7 +25,6 @@ RECIPE = {
     "rise_share": 0.25,
     "beta_2": 0.99,
     "label_smoothing": 0.1,
-    "views": 5,
 }
 
 MEAN, DEVIATION = 0.28604, 0.35302  # of the training set's pixels in [0, 1]
@@ -33,14 +32,15 @@ MEAN, DEVIATION = 0.28604, 0.35302  # of the training set's pixels in [0, 1]
 
 def build() -> keras.Model:
     """Return the uncompiled model, (n, 28, 28, 1) floats in [0, 1] to (n, 10) logits."""
+    drawn = {"use_bias": False, "kernel_initializer": "he_normal"}
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             layers.Rescaling(1 / DEVIATION, -MEAN / DEVIATION),
-            PatchConv2D(16, 3, padding="same", use_bias=False, kernel_initializer="he_normal"),
+            PatchConv2D(16, 3, padding="same", **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),
-            layers.Conv2D(32, 3, use_bias=False, kernel_initializer="he_normal"),
+            layers.Conv2D(32, 3, **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),
             layers.Flatten(),
