@@ -50,6 +50,7 @@ def compile_model(
         xla: a key of `grid.XLA`.
         steps: of the whole training, for a learning rate that changes.
         metrics: accuracy is kept while training; False where its cost is asked.
+        steps_per_execution: as Keras has it.
     """
     rate: float | RiseAndFall = recipe.learning_rate
     if recipe.rise_share is not None:
@@ -87,7 +88,7 @@ def adapt(model: keras.Model, images: np.ndarray, seed: int) -> bool:
         images: of the training set, (n, 28, 28, 1).
         seed: of what the layers draw.
     """
-    adaptive = [layer for layer in _leaves(model) if isinstance(layer, PatchConv2D)]
+    adaptive = [layer for layer in leaves(model) if isinstance(layer, PatchConv2D)]
     for layer in adaptive:
         layer.adapt(images, seed)
     return bool(adaptive)

@@ -313,11 +313,10 @@ class Served:
 
         job, sets = self._job, self._sets
         to_read = sets.validation if job.role == "choosing" else sets.test
-        if job.role is None or to_read is None:
-            raise ValueError(
-                "a job of task race needs a role, and one of choosing a validation set"
-            )
-        return heat.run(self._model, sets.train, to_read, job.recipe, job.role, job.seed)
+        if to_read is None:
+            raise ValueError("a job of choosing needs a validation set")
+        fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
+        return heat.run(self._model, fit, sets.train, to_read, job)
 
     def _timed_prediction(self, order: Order) -> tuple[float, ...]:
         """Return the seconds of one prediction of the test set, or of single images in turn."""
