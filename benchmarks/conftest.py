@@ -123,6 +123,12 @@ def broken_down(cell: Cell, engine: Engine) -> list[Record]:
 
 
 @pytest.fixture
+def raced(cell: Cell, engine: Engine) -> list[Record]:
+    """The records of an entrant's trainings in the race, one for each seed."""
+    return engine.records_for("raced", cell)
+
+
+@pytest.fixture
 def parity(cell: Cell, engine: Engine) -> list[Record]:
     """The parity records of the cell's model, one for each seed."""
     return engine.records_for("parity", cell)

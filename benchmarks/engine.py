@@ -8,11 +8,12 @@ import pytest
 from overhead import run_overhead
 from rich.console import Console
 
-from fmnist import launch, plan, selfcheck
+from fmnist import launch, models, plan, race, selfcheck
 from fmnist.budget import Budget, Share
 from fmnist.grid import Cell
 from fmnist.launch import Observer
 from fmnist.progress import SessionProgress
+from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.record import Record
 from fmnist.session import budget_of
 
@@ -66,6 +67,10 @@ KINDS: Mapping[str, Kind] = {
         lambda engine, cell, observer: launch.run_startups(
             engine.plan, engine.wanted_beside(cell, "started"), observer
         ),
+    ),
+    "raced": Kind(
+        lambda planned: [c for c in planned.cells if models.card(c.model).tier is not None],
+        lambda engine, _, observer: engine.race(observer),
     ),
 }
 """By fixture."""
@@ -131,6 +136,16 @@ class Engine:
     def wanted_beside(self, cell: Cell, fixture: str) -> Sequence[Cell]:
         """Return those of its group that tests with this fixture asked for."""
         return [other for other in self.group_of(cell) if other in self._wanted[fixture]]
+
+    def race(self, observer: Observer) -> list[Record]:
+        """Run all entrants that tests asked for in one race; return all its records."""
+        seeds = self.plan.options["seeds"] or FEWEST_SEEDS
+        starts = [
+            start
+            for start in race.lineup(self.plan, seeds)
+            if start.role == "reference" or start.cell in self._wanted["raced"]
+        ]
+        return list(race.run_race(self.plan, starts, observer))
 
     def next_share(self) -> Share | None:
         """Return what the next group may use of the session's budget, where it has one."""

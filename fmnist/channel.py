@@ -10,11 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fmnist.record import Count, EpochResult, Parameters, PeakMemory, Seconds, Sha256, Task
+from fmnist.models import Recipe
+from fmnist.record import (
+    Count,
+    EpochResult,
+    Parameters,
+    PeakMemory,
+    Race,
+    RaceRole,
+    Seconds,
+    Sha256,
+    Task,
+)
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 
-Command = Literal["epoch", "predict", "latency", "recognise", "variant", "trace", "stop"]
+Command = Literal["epoch", "predict", "latency", "recognise", "variant", "trace", "race", "stop"]
 
 
 class ChannelError(RuntimeError):
@@ -54,6 +65,9 @@ class Job(Said):
     latency_calls: int
     steps: int
     """Of an epoch that is run in variants, or of a trace."""
+    recipe: Recipe
+    role: RaceRole | None = None
+    """Of task `race`: what the run is for."""
     trace_path: str | None
     """Where task `parity` leaves its arrays."""
     cpus: tuple[int, ...] | None
@@ -118,6 +132,16 @@ class Traced(Said):
     weights_sha256: Sha256
 
 
+class Raced(Said):
+    """The worker: the whole training of one entrant, and what it reached."""
+
+    kind: Literal["raced"] = "raced"
+    first_epoch_s: Seconds
+    epoch_s: tuple[Seconds, ...]
+    processor_s: tuple[float, ...]
+    race: Race
+
+
 class Stopped(Said):
     """The worker: its last word."""
 
@@ -125,7 +149,7 @@ class Stopped(Said):
     peak_memory_bytes: PeakMemory
 
 
-Answer = Ready | EpochDone | Timed | Recognised | Traced | Stopped
+Answer = Ready | EpochDone | Timed | Recognised | Traced | Raced | Stopped
 Message = Annotated[Answer | Order, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
 

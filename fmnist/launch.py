@@ -27,6 +27,7 @@ from fmnist.channel import (
     Job,
     NotAMessageError,
     Order,
+    Raced,
     Ready,
     Recognised,
     Stopped,
@@ -46,7 +47,7 @@ LOG_TAIL_BYTES = 2_048
 LOG_TAIL_LINES = 5
 
 Turn = TypeVar("Turn")
-Expected = TypeVar("Expected", Ready, EpochDone, Timed, Recognised, Traced, Stopped)
+Expected = TypeVar("Expected", Ready, EpochDone, Timed, Recognised, Traced, Raced, Stopped)
 
 
 class WorkerFailureError(RuntimeError):
@@ -203,6 +204,7 @@ class CellRun:
         self._variants: dict[str, list[EpochDone]] = {}
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
         self._correct: str | None = None
+        self._raced: Raced | None = None
         self._stopped: Stopped | None = None
         self._kept: Record | None = None
 
@@ -264,6 +266,9 @@ class CellRun:
         if order.command == "trace":
             self.traced = self._expect(Traced)
             return 0.0
+        if order.command == "race":
+            self._raced = self._expect(Raced)
+            return self._raced.race.train_s
         if order.command == "stop":
             self._stopped = self._expect(Stopped)
             return 0.0
@@ -319,12 +324,15 @@ class CellRun:
         results = tuple(e.result for e in self._epochs if e.result is not None)
         steady = self._epochs[1:]
         epoch_s = tuple(e.epoch_s for e in steady)
+        processor_s = tuple(e.processor_s for e in steady)
+        if self._raced is not None:
+            epoch_s, processor_s = self._raced.epoch_s, self._raced.processor_s
         fields: dict[str, Any] = {
             "train_images": self._job.train_images - self._job.validation_images,
             "validation_images": self._job.validation_images,
             "test_images": self._job.test_images,
             "epoch_s": epoch_s,
-            "processor_s": tuple(e.processor_s for e in steady),
+            "processor_s": processor_s,
             "audit_s": {n: s for n in AUDIT_VARIANTS if (s := self.seconds_of(n))},
             "history": results,
             # The first prediction compiles and is left out.
@@ -342,6 +350,8 @@ class CellRun:
             fields["evaluate_s"] = self._epochs[-1].evaluate_s
         if results:
             fields |= {"accuracy": results[-1].test_accuracy, "loss": results[-1].test_loss}
+        if self._raced is not None:
+            fields |= {"first_epoch_s": self._raced.first_epoch_s, "race": self._raced.race}
         if self._stopped is not None:
             fields["peak_memory_bytes"] = self._stopped.peak_memory_bytes
         return fields
@@ -358,11 +368,16 @@ def terms_of(plan: Plan, cell: Cell, task: Task, started_at: datetime) -> dict[s
         "family": card.family,
         "preset": plan.preset_name,
         "dataset": plan.source.kind,
-        "recipe": Recipe(**card.recipe.model_dump(exclude={"batch_size", "validation_share"})),
+        "recipe": recipe_of(card.recipe),
         "seed": plan.seed,
         "machine": dict(plan.machine),
         "commit": plan.commit,
     }
+
+
+def recipe_of(recipe: models.Recipe) -> Recipe:
+    """Return a model's recipe as a record keeps it: without what the record says elsewhere."""
+    return Recipe(**recipe.model_dump(exclude={"batch_size", "validation_share"}))
 
 
 def orders(plan: Plan, cell: Cell, task: Task) -> list[Order]:

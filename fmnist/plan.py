@@ -130,7 +130,9 @@ class Plan:
         sizes = self._sizes(cell, task)
         steps = {"noise": grid.NOISE_STEPS, "breakdown": grid.BREAKDOWN_STEPS}
         steps |= {"parity": self.preset.parity_steps}
-        epochs = {"train": self.epochs[cell.model], "overhead": 1 + self.preset.overhead_rounds}
+        epochs = {"overhead": 1 + self.preset.overhead_rounds}
+        if task == "train":
+            epochs = {"train": self.epochs[cell.model]}
         return Job(
             task=task,
             model=cell.model,
@@ -150,6 +152,7 @@ class Plan:
             epochs=epochs.get(task, 1),
             latency_calls=self.preset.latency_calls,
             steps=steps.get(task, grid.AUDIT_STEPS),
+            recipe=models.card(cell.model).recipe,
             trace_path=None,
             cpus=self.cpus,
         )
@@ -167,7 +170,7 @@ class Plan:
             "breakdown": grid.BREAKDOWN_STEPS * cell.batch_size,
             "parity": self.preset.parity_images,
         }
-        if task == "train":
+        if task in ("train", "race"):
             return whole
         test = whole.test if task in ("overhead", "parity") else few
         return SetSizes(min(train[task], standin.TRAIN_IMAGES), 0, test)
@@ -187,7 +190,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     notices = [*_check_environment(environ)]
     preset_name = grid.known("preset", [options["preset"]], grid.PRESETS)[0]
     preset = grid.PRESETS[preset_name]
-    chosen = names(options["models"]) or preset.models or models.names()
+    chosen = names(options["models"]) or preset.models or models.suite()
     grid.known("model", chosen, models.names())
     named = environments.parse(options["env"])
     pythons = environments.parse_pythons(options["python"], grid.BACKENDS)

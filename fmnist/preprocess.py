@@ -4,6 +4,7 @@ Images are uint8 from 0 to 255 until `rescale`, which comes last. Every random c
 and the same seed gives the same rows on every backend.
 """
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,8 @@ Images = TypeVar("Images", bound=np.generic)
 Labels = TypeVar("Labels", bound=np.generic)
 
 SIDE = 28
+VIEWS = {2: (1, 1), 5: (5, 0), 6: (5, 1), 10: (5, 5)}
+"""By the number of views, how many of the five shifts are seen as they are, and mirrored."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 
 
@@ -175,6 +178,26 @@ def sample(
     )
     rows = np.concatenate([drawn, rest[left_out:]])
     return images[rows], labels[rows]
+
+
+def views(images: npt.NDArray[Images], n: int) -> Iterator[npt.NDArray[Images]]:
+    """Yield n views of images (m, 28, 28, 1), each of their shape; the first is the images.
+
+    Five are the images and their shifts by a pixel up, down, left and right, with 0 shifted in;
+    ten are these and their mirror images. Two are the images and their mirror images, six are
+    these and the shifts.
+
+    Raises:
+        ValueError: n is not 2, 5, 6 or 10.
+    """
+    if n not in VIEWS:
+        raise ValueError(f"{n} views of an image: there are {', '.join(map(str, VIEWS))}")
+    n_shifts, n_mirrored = VIEWS[n]
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    offsets = ((1, 1), (2, 1), (0, 1), (1, 2), (1, 0))
+    shifted = [padded[:, top : top + SIDE, left : left + SIDE] for top, left in offsets]
+    yield from shifted[:n_shifts]
+    yield from (view[:, :, ::-1] for view in shifted[:n_mirrored])
 
 
 def _require_uint8(images: npt.NDArray[Any]) -> None:

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from fmnist.grid import Cell
 from fmnist.measure import Clock, Stopwatch
-from fmnist.record import Record, Task
+from fmnist.record import Race, Record, Task
 
 
 class SessionProgress:
@@ -55,7 +55,7 @@ class SessionProgress:
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Show a bar for the cell; processes that run together share it."""
-        if task == "train":
+        if task in ("train", "race"):
             self._shares[cell] = (0, steps)
         if (cell, task) not in self._bars:
             description = f"{cell.id} {task}"
@@ -67,7 +67,7 @@ class SessionProgress:
 
     def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
         """Move the cell's bar on."""
-        if task == "train" and cell in self._shares:
+        if task in ("train", "race") and cell in self._shares:
             done, steps = self._shares[cell]
             self._shares[cell] = (done + 1, steps)
         detail = f"{step} {seconds:.3g} s{self._left()}"
@@ -78,7 +78,7 @@ class SessionProgress:
         """Print the cell's line: what came out, and how long the rest may take."""
         self._remove(record)
         place = "[+]"
-        if record.task == "train":
+        if record.task in ("train", "race"):
             self._shares.pop(record.cell, None)
             self._ended += 1
             place = f"[{self._ended}/{self._cells}{self._left()}]"
@@ -131,8 +131,22 @@ def outcome(record: Record) -> str:
     if record.parity is not None:
         seed, exceeded = record.parity.seed, ", ".join(record.parity.exceeded)
         return f"seed {seed}: {f'DIFFERS in {exceeded}' if exceeded else 'the same work'}"
+    if record.race is not None:
+        return _raced(record, record.race)
     epochs = sorted(record.epoch_s)
     text = f"epoch {epochs[0]:.3g} to {epochs[-1]:.3g} s (n={len(epochs)})"
-    if record.accuracy is None:
-        return text
-    return f"{text}, accuracy {100 * record.accuracy:.2f} %"
+    return text + (
+        f", accuracy {100 * record.accuracy:.2f} %" if record.accuracy is not None else ""
+    )
+
+
+def _raced(record: Record, race: Race) -> str:
+    """Return what a whole training took, by which recipe, and what it reached."""
+    recipe = record.recipe
+    views = ""
+    if race.views_accuracy is not None and race.views_s is not None:
+        views = f"; {recipe.views} views {100 * race.views_accuracy:.2f} % (+{race.views_s:.2g} s)"
+    return (
+        f"{race.role}, seed {record.seed}, {recipe.epochs} epochs at {recipe.learning_rate:g}, "
+        f"batch {record.batch_size}: {race.train_s:.3g} s, {100 * race.accuracy:.2f} %{views}"
+    )

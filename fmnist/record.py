@@ -40,6 +40,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "noise": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
     "breakdown": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
     "parity": ("parity", "versions", "machine"),
+    "race": (*NEEDED_OF_A_WORKER, "epoch_s", "race"),
 }
 """What a record of each task holds, unless it says why it failed."""
 
@@ -68,7 +69,8 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
-Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity"]
+Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity", "race"]
+RaceRole = Literal["entrant", "reference", "choosing"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
 
@@ -143,6 +145,15 @@ class Recipe(Part):
     """What the optimizer starts with."""
     epochs: Annotated[int, Field(ge=1)]
     """How many the model's recipe asks for; the session may have trained fewer."""
+    rise_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the steps in which the learning rate rises from a tenth to `learning_rate`, to fall
+    to zero in the others; null where it is constant."""
+    beta_2: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of Adam's second moment; null: Keras's own."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label that is spread over all classes."""
+    views: Count = 0
+    """Views of an image that are averaged at test time; 0: none."""
 
 
 class Parity(Part):
@@ -185,6 +196,41 @@ class Parity(Part):
         return tuple(n for n, d in self.differences.items() if not d <= self.tolerances[n])
 
 
+class Race(Part):
+    """One whole training of one entrant, by a schedule fixed before, and what it reached.
+
+    A whole epoch was trained first (`first_epoch_s`, with compilation in it); then weights,
+    optimizer, metrics and random states were put back to what they were, and the clock started.
+    """
+
+    role: RaceRole
+    """`entrant`: trained on the whole training set; the test set was read once, after the last
+    epoch. `reference`: the same, trained on 80 % of it. `choosing`: trained on 80 % of it; the
+    other 20 % were read instead of the test set, which was not."""
+    adapt_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Wall time of setting layers by the training images before training; 0: there are none."""
+    fit_s: Seconds
+    """Wall time of the training, from the call until the trained weights can be read: all epochs
+    and whatever the loop does before, between and after them."""
+    accuracy: Share
+    """Share of the images read that were recognised, each seen once."""
+    views_accuracy: Share | None = None
+    """The same with the mean log probability of `recipe.views` views; null without."""
+    views_s: Seconds | None = None
+    """Wall time of predicting all those views and joining them; null without."""
+
+    @model_validator(mode="after")
+    def _has_both_or_neither(self) -> Self:
+        if (self.views_accuracy is None) != (self.views_s is None):
+            raise ValueError("views_accuracy and views_s come together")
+        return self
+
+    @property
+    def train_s(self) -> float:
+        """Seconds of training, without compilation."""
+        return self.adapt_s + self.fit_s
+
+
 class Record(Part):
     """One cell's measurement by one process. Without `failure`, all of its task is there.
 
@@ -196,6 +242,7 @@ class Record(Part):
       epochs, `spike_P` with P % more steps; `reference` is a matrix product, no epoch.
     - Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
     - Task `parity`: the numbers, not the times, of two backends; no timing in it.
+    - Task `race`: a whole training from the first step to the last: see `race`.
 
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
     """
@@ -273,6 +320,8 @@ class Record(Part):
     """Which test images were recognised after the last epoch: see `packed`."""
     parity: Parity | None = None
     """Of task `parity`: the certificate."""
+    race: Race | None = None
+    """Of task `race`: what the training took and what it reached."""
     parameters: Parameters | None = None
     """Weights of the model."""
     peak_memory_bytes: PeakMemory | None = None
@@ -335,6 +384,8 @@ class Record(Part):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
         if self.correct is not None:
             unpacked(self.correct, self.test_images)
+        if self.race is not None and self.race.fit_s < (1 - 1e-9) * sum(self.epoch_s):
+            raise ValueError("a whole training cannot take less than its epochs")
         if self.failure is None:
             neighbours = [
                 *self.beside_s.values(),

@@ -9,9 +9,11 @@ import numpy as np
 
 from fmnist import parity
 from fmnist.grid import XLA
+from fmnist.layers import PatchConv2D, RandomMirror, RandomShift
 from fmnist.measure import Fence, Stopwatch
 from fmnist.models import Recipe
 from fmnist.record import Parameters
+from fmnist.schedule import RiseAndFall
 
 CONV_LAYERS = (
     keras.layers.Conv1D,
@@ -36,17 +38,29 @@ def compile_model(
     recipe: Recipe,
     xla: str = "auto",
     *,
+    steps: int,
     metrics: bool = True,
     steps_per_execution: int = 1,
 ) -> None:
-    """Compile by the recipe; `xla` is a key of `grid.XLA`; no metrics where their cost is asked."""
-    optimizer = keras.optimizers.get(
-        {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
-    )
-    loss = LOSSES[recipe.loss](from_logits=True)
+    """Compile by the recipe.
+
+    Args:
+        model: built.
+        recipe: loss, optimizer and its learning rate.
+        xla: a key of `grid.XLA`.
+        steps: of the whole training, for a learning rate that changes.
+        metrics: accuracy is kept while training; False where its cost is asked.
+        steps_per_execution: as Keras has it.
+    """
+    rate: float | RiseAndFall = recipe.learning_rate
+    if recipe.rise_share is not None:
+        rate = RiseAndFall(recipe.learning_rate, steps, recipe.rise_share)
+    optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": {}})
+    settings = {} if recipe.beta_2 is None else {"beta_2": recipe.beta_2}
+    smoothed = {"label_smoothing": recipe.label_smoothing} if recipe.label_smoothing else {}
     model.compile(
-        optimizer=optimizer,
-        loss=loss,
+        optimizer=type(optimizer)(learning_rate=rate, **settings),
+        loss=LOSSES[recipe.loss](from_logits=True, **smoothed),
         metrics=["accuracy"] if metrics else None,
         jit_compile=XLA[xla],
         steps_per_execution=steps_per_execution,
@@ -64,6 +78,39 @@ def fence_of(model: keras.Model) -> Fence:
             keras.ops.convert_to_numpy(variable)
 
     return wait
+
+
+def adapt(model: keras.Model, images: np.ndarray, seed: int) -> bool:
+    """Set the layers that learn from images before training; return whether there are any.
+
+    Args:
+        model: built.
+        images: of the training set, (n, 28, 28, 1).
+        seed: of what the layers draw.
+    """
+    adaptive = [layer for layer in leaves(model) if isinstance(layer, PatchConv2D)]
+    for layer in adaptive:
+        layer.adapt(images, seed)
+    return bool(adaptive)
+
+
+def restorer(model: keras.Model) -> Callable[[], None]:
+    """Return what puts a compiled model back to what it is now.
+
+    Weights, the optimizer's variables, random states; and metrics to nothing.
+    """
+    model.optimizer.build(model.trainable_variables)
+    kept = [
+        (variable, np.array(keras.ops.convert_to_numpy(variable)))
+        for variable in (*model.variables, *model.optimizer.variables)
+    ]
+
+    def restore() -> None:
+        for variable, value in kept:
+            variable.assign(value)
+        model.reset_metrics()
+
+    return restore
 
 
 class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -170,7 +217,7 @@ def follow(
 ) -> parity.Trace:
     """Train a compiled model so that another backend can do the very same, and trace it.
 
-    Weights are those of `parity.initial_weights`; dropout is off.
+    Weights are those of `parity.initial_weights`; dropout, shifts and mirroring are off.
 
     Args:
         model: compiled; it is changed.
@@ -181,8 +228,10 @@ def follow(
         take_steps: a tuned loop's; default: Keras's own steps.
     """
     for layer in leaves(model):
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout | RandomMirror):
             layer.rate = 0.0
+        if isinstance(layer, RandomShift):
+            layer.pixels = 0
     weights = parity.initial_weights([(w.name, tuple(w.shape)) for w in model.weights], seed)
     model.set_weights(weights)
     outputs = predict(model, images[batches[0]], len(batches[0]))

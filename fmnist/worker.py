@@ -6,6 +6,7 @@ An exception ends it: the traceback goes to the cell's log and the parent reads 
 
 import importlib
 import importlib.metadata
+import math
 import os
 import platform
 import random
@@ -24,6 +25,7 @@ from fmnist.channel import (
     EpochDone,
     Job,
     Order,
+    Raced,
     Ready,
     Recognised,
     Stopped,
@@ -139,7 +141,7 @@ def _devices(keras: Any, job: Job) -> list[str]:  # noqa: ANN401  # untyped modu
     return list(names)
 
 
-def prepare(job: Job, loss: str) -> Sets:
+def prepare(job: Job) -> Sets:
     """Load, sample, split and rescale by the job's terms. Raises DataError for damaged data."""
     # Imported here and not above: Keras's import is timed in a process that holds little else.
     from fmnist import data, preprocess
@@ -151,7 +153,7 @@ def prepare(job: Job, loss: str) -> Sets:
     test = dataset.test_images, dataset.test_labels
 
     def ready(images: "np.ndarray", labels: "np.ndarray") -> Images:
-        one_hot = loss == "categorical_crossentropy"
+        one_hot = job.recipe.loss == "categorical_crossentropy"
         encoded = preprocess.one_hot(labels) if one_hot else labels.astype("int32")
         return Images(preprocess.rescale(images), encoded)
 
@@ -173,19 +175,21 @@ class Served:
         self._channel = channel
         self._job = job
         self._card = models.card(job.model)
-        self._sets = prepare(job, self._card.recipe.loss)
+        self._sets = prepare(job)
         stopwatch = Stopwatch()
         stopwatch.start()
         self._model = models.build(job.model)
         mode, tuning = grid.MODES[job.mode], {"environment": environment}
         if "layers" in mode.knobs:
             self._model, tuning["layers"] = layers.put_in(self._model, job.backend, job.device)
-        steps = len(self._sets.train.images) // job.batch_size
+        epoch_steps = math.ceil(len(self._sets.train.images) / job.batch_size)
+        steps = epoch_steps * job.epochs
         train.compile_model(
             self._model,
-            self._card.recipe,
+            job.recipe,
             job.xla,
-            steps_per_execution=steps if mode.whole_epoch else 1,
+            steps=steps,
+            steps_per_execution=epoch_steps if mode.whole_epoch else 1,
         )
         self._loop = None
         if "loop" in mode.knobs:
@@ -199,7 +203,7 @@ class Served:
             self._model,
             self._loop,
             lambda model, metrics: train.compile_model(
-                model, self._card.recipe, job.xla, metrics=metrics
+                model, job.recipe, job.xla, steps=steps, metrics=metrics
             ),
             self._sets.train,
             batch_size=job.batch_size,
@@ -234,6 +238,8 @@ class Served:
             return Recognised(correct=packed(self._recognised()))
         if order.command == "trace":
             return self._traced()
+        if order.command == "race":
+            return self._raced()
         return Timed(seconds=self._timed_prediction(order))
 
     def _fit(self) -> Order:
@@ -300,6 +306,17 @@ class Served:
         trace = self._train.follow(self._model, images, train.labels, seed, batches, steps)
         trace.save(Path(self._job.trace_path), self._recognised())
         return Traced(weights_sha256=trace.weights_sha256)
+
+    def _raced(self) -> Raced:
+        """Train by the whole schedule, and read the test set or, in choosing, the held-out part."""
+        from fmnist import heat
+
+        job, sets = self._job, self._sets
+        to_read = sets.validation if job.role == "choosing" else sets.test
+        if to_read is None:
+            raise ValueError("a job of choosing needs a validation set")
+        fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
+        return heat.run(self._model, fit, sets.train, to_read, job)
 
     def _timed_prediction(self, order: Order) -> tuple[float, ...]:
         """Return the seconds of one prediction of the test set, or of single images in turn."""

@@ -32,7 +32,7 @@ def examine(name: str) -> dict[str, object]:
     y = preprocess.one_hot(labels) if one_hot else labels.astype("int32")
     model, weights = seeded_weights(name)
     _, again = seeded_weights(name)
-    train.compile_model(model, recipe)
+    train.compile_model(model, recipe, steps=STEPS)
     logits = train.predict(model, x, BATCH_SIZE)
     losses = [float(model.train_on_batch(x, y)[0]) for _ in range(STEPS)]
     counted: Parameters = train.count_parameters(model)

@@ -20,13 +20,14 @@ from fmnist.channel import (
     EpochDone,
     Job,
     Order,
+    Raced,
     Ready,
     Recognised,
     Stopped,
     Timed,
     Traced,
 )
-from fmnist.record import EpochResult, Parameters, PeakMemory, packed
+from fmnist.record import EpochResult, Parameters, PeakMemory, Race, packed
 
 EPOCH_S = 0.5
 
@@ -112,6 +113,8 @@ def main() -> None:
             continue
         if order.command == "variant" and behaviour == f"in-{order.variant}":
             misbehave("kill", end)
+        if order.command == "race":
+            misbehave(behaviour, end)
         if order.variant == "steps" and behaviour == "early-clock":
             channel.send(EpochDone(epoch_s=9.0, processor_s=9.0, evaluate_s=None, result=None))
             continue
@@ -131,7 +134,21 @@ def answer(order: Order, job: Job) -> Answer:
         return EpochDone(epoch_s=longer * EPOCH_S, processor_s=0.5, evaluate_s=None, result=None)
     if order.command == "trace":
         return leave_trace(job)
+    if order.command == "race":
+        return raced(job)
     return Timed(seconds=(0.125,))
+
+
+def raced(job: Job) -> Raced:
+    """Return a whole training in which each epoch took as long."""
+    assert job.role is not None
+    epochs = job.recipe.epochs
+    return Raced(
+        first_epoch_s=2 * EPOCH_S,
+        epoch_s=(EPOCH_S,) * epochs,
+        processor_s=(EPOCH_S,) * epochs,
+        race=Race(role=job.role, adapt_s=0.0, fit_s=EPOCH_S * epochs, accuracy=0.9),
+    )
 
 
 def leave_trace(job: Job) -> Traced:

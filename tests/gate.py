@@ -44,7 +44,7 @@ def main() -> None:
     happened: list[str] = []
     reported: list[tuple[float, list[str]]] = []
     model = models.build("softmax_regression")
-    train.compile_model(model, models.card("softmax_regression").recipe)
+    train.compile_model(model, models.card("softmax_regression").recipe, steps=1)
     wait = train.fence_of(model)
 
     def fence() -> None:

@@ -146,3 +146,32 @@ def parity(**own: Any) -> Record:  # noqa: ANN401  # any field of a record
         "first_epoch_s": None,
     }
     return record(**{"task": "parity", "parity": certificate} | untimed | unlearned | own)
+
+
+def race(**own: Any) -> Record:  # noqa: ANN401  # any field of a record, or of its race
+    """Return the record of a racer's whole training; fields of `Race` are put into it."""
+    measured = {
+        "role": "entrant",
+        "adapt_s": 0.0,
+        "fit_s": 4.0,
+        "accuracy": 0.92,
+        "views_accuracy": None,
+        "views_s": None,
+    }
+    inside = measured | {name: own.pop(name) for name in measured if name in own}
+    untrained: dict[str, Any] = {"history": [], "accuracy": None, "loss": None, "evaluate_s": None}
+    unpredicted = {"predict_s": (), "latency_s": ()}
+    recipe = fields()["recipe"] | {"epochs": 3, "views": 0 if inside["views_s"] is None else 5}
+    return record(
+        **{
+            "task": "race",
+            "race": inside,
+            "epoch_s": (1.0, 1.0, 1.0),
+            "model": "racer_92",
+            "family": "conv",
+            "recipe": recipe,
+        }
+        | untrained
+        | unpredicted
+        | own
+    )

@@ -112,6 +112,22 @@ def test_selection_runs_only_what_was_asked_for(tmp_path: Path) -> None:
     assert [(r.backend, r.task) for r in read(path)[0]] == [("jax", "train")]
 
 
+@pytest.mark.slow
+def test_racers_race(tmp_path: Path) -> None:
+    """Each seed of a named racer is a round, and the leaderboard is printed."""
+    answer = run_pytest(
+        *("--benchmark-only", "--preset", "smoke", "--models", "racer_92", "--seeds", "2"),
+        *(f"--results={tmp_path}", "-k", "time_to_accuracy and tensorflow"),
+    )
+
+    assert answer.returncode == 0, answer.stdout
+    assert "Race: time to accuracy" in answer.stdout
+    (path,) = (tmp_path / "raw").glob("*.jsonl")
+    assert [r.race.role for r in read(path)[0] if r.race is not None] == [
+        *("reference", "entrant", "entrant", "reference")
+    ]
+
+
 def test_failed_cell_fails_its_tests_and_keeps_its_record(tmp_path: Path) -> None:
     """A cell out of time is a failed test with the reason, and a record on the disk."""
     answer = run_pytest(

@@ -122,6 +122,23 @@ def test_compilation_is_what_keras_resolves(name: str) -> None:
     assert conformance("tensorflow")[name]["jit_compile"] is False
 
 
+def test_racers_are_apart() -> None:
+    """A racer states the tier it was made for; a target has those of the lowest tier above it."""
+    assert not set(models.suite()) & set(models.racers())
+    assert set(models.suite()) | set(models.racers()) == set(models.names())
+    assert {models.card(name).tier for name in models.racers(0.915)} == {
+        min(t for name in models.racers() if (t := models.card(name).tier or 0.0) >= 0.915)
+    }
+
+
+def test_smoothing_needs_one_hot_labels() -> None:
+    """Sparse labels cannot be smoothed: such a recipe is refused."""
+    recipe = models.card("dense3").recipe.model_dump() | {"label_smoothing": 0.1}
+
+    with pytest.raises(ValueError, match="label smoothing needs the loss"):
+        models.Recipe(**recipe)
+
+
 def test_dense_wide_is_as_large_as_lenet_dropout() -> None:
     """Dense and conv meet at equal size: within a tenth of a per cent."""
     dense, conv = (models.card(n).parameters for n in ("dense_wide", "lenet_dropout"))

@@ -318,3 +318,30 @@ def test_labels_that_do_not_fit_are_refused(
         preprocess.split(images, labels, 0.5, 0)
     with pytest.raises(ValueError, match=complaint):
         preprocess.sample(images, labels, 3, 0)
+
+
+def test_views_are_shifts_and_mirror_images() -> None:
+    """Ten views are five shifts and their mirror images; the first is the image itself."""
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10, 5] = 1
+    places = [tuple(np.argwhere(view[0, :, :, 0])[0]) for view in preprocess.views(image, 10)]
+
+    shifted = [(10, 5), (9, 5), (11, 5), (10, 4), (10, 6)]
+    assert places == [*shifted, *[(y, 27 - x) for y, x in shifted]]
+
+
+@pytest.mark.parametrize("n", preprocess.VIEWS)
+def test_there_are_as_many_views_as_asked_for(n: int) -> None:
+    """Each number of views gives so many different ones, each of the images' shape."""
+    images = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
+    found = list(preprocess.views(images, n))
+
+    assert [view.shape for view in found] == [images.shape] * n
+    assert len({view.tobytes() for view in found}) == n
+    assert (found[0] == images).all()
+
+
+def test_other_numbers_of_views_are_refused() -> None:
+    """Three views of an image are none that there are."""
+    with pytest.raises(ValueError, match="3 views of an image: there are 2, 5, 6, 10"):
+        next(preprocess.views(np.zeros((1, 28, 28, 1), np.float32), 3))

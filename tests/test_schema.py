@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from samples import RESULT, failed, fields, noise, parity, record
+from samples import RESULT, failed, fields, noise, parity, race, record
 
 from fmnist.record import EpochResult, Parameters, Parity, PeakMemory, Recipe, Record, read
 from fmnist.report import schema
@@ -62,7 +62,7 @@ def test_committed_lines_follow_it(path: Path) -> None:
 @pytest.mark.parametrize(
     "original",
     [
-        *(record(), failed(), noise(), parity()),
+        *(record(), failed(), noise(), parity(), race()),
         record(environment="new-1.0", xla="on", validation_images=100),
         record(epoch_s=(1.0,) * 5_000),
         failed().model_copy(update={"failure": "\x00\n" + "x" * 10_000_000}),
@@ -163,7 +163,8 @@ def test_page_has_a_row_for_every_field_of_a_line() -> None:
     [
         (
             "epoch_s",
-            "list of number ≥ 1e-09, ≤ 1e+09 | s | `train`, `overhead`, `noise`, `breakdown`",
+            "list of number ≥ 1e-09, ≤ 1e+09 | s "
+            "| `train`, `overhead`, `noise`, `breakdown`, `race`",
         ),
         ("images_per_s", "number > 0 or `Infinity` or null | images/s | if known"),
         ("machine", "object |  | every task"),

@@ -130,8 +130,9 @@ def test_sets_are_what_keras_is_given(make_plan: MakePlan) -> None:
     """Images are (n, 28, 28, 1) floats in [0, 1]; labels are one-hot where the loss wants it."""
     planned = make_plan()
     job = planned.job(planned.cells[0], "train").model_copy(update={"validation_images": 100})
-    sets = worker.prepare(job, "categorical_crossentropy")
-    plain = worker.prepare(job, "sparse_categorical_crossentropy")
+    one_hot = job.recipe.model_copy(update={"loss": "categorical_crossentropy"})
+    sets = worker.prepare(job.model_copy(update={"recipe": one_hot}))
+    plain = worker.prepare(job)
 
     assert sets.validation is not None
     assert sets.train.images.shape == (400, 28, 28, 1)

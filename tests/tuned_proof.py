@@ -46,7 +46,7 @@ def gradients(model: keras.Model, x: np.ndarray, y: np.ndarray) -> list[np.ndarr
 
 def apart(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Return the length of the difference by the length of the second."""
-    return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-12))
+    return float(np.linalg.norm(ours - theirs)) / max(float(np.linalg.norm(theirs)), 1e-12)
 
 
 def compiled(name: str) -> tuple[keras.Model, np.ndarray, np.ndarray]:

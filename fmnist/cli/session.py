@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +13,7 @@ import fmnist
 from fmnist import machine, plan
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
 from fmnist.cli.reports import print_tables
-from fmnist.options import OPTIONS
+from fmnist.options import OPTIONS, Option
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
 from fmnist.report.choose import assembled
@@ -22,23 +22,27 @@ from fmnist.session import run_session
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def session_options(function: Function) -> Function:
-    """Give a command the options of a session, the same ones that pytest has."""
-    for option in reversed(OPTIONS):
-        function = click.option(
-            option.flag,
-            type=option.type,
-            default=option.default,
-            metavar=option.metavar,
-            help=option.help,
-            multiple=option.multiple,
-            show_default=option.default not in (None, ()),
-        )(function)
-    return function
+def with_options(options: Sequence[Option]) -> Callable[[Function], Function]:
+    """Give a command these options, as data; those of a session are the ones that pytest has."""
+
+    def given(function: Function) -> Function:
+        for option in reversed(options):
+            function = click.option(
+                option.flag,
+                type=option.type,
+                default=option.default,
+                metavar=option.metavar,
+                help=option.help,
+                multiple=option.multiple,
+                show_default=option.default not in (None, ()),
+            )(function)
+        return function
+
+    return given
 
 
 @click.command()
-@session_options
+@with_options(OPTIONS)
 def run(**options: Any) -> None:  # noqa: ANN401  # one for each of OPTIONS
     """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C

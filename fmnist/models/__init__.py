@@ -1,17 +1,17 @@
 """The models: one file each, found by its stem; what a file states is read without importing it.
 
-The statements are literals at the top of the file: `FAMILY`, `PARAMETERS`, `ORIGIN`, `RECIPE` and,
-where a figure was published for the model, `PUBLISHED`. So the parent process lists and plans
-models without starting Keras, and a new model is one new file.
+The statements are literals at the top of the file: `FAMILY`, `PARAMETERS`, `ORIGIN`, `RECIPE`;
+where a figure was published for the model, `PUBLISHED`; and for a racer, `TIER`. So the parent
+process lists and plans models without starting Keras, and a new model is one new file.
 """
 
 import ast
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fmnist.grid import known
 
@@ -32,6 +32,20 @@ class Recipe(BaseModel):
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=2)
     validation_share: float = Field(ge=0, lt=1)
+    rise_share: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the steps in which the learning rate rises, to fall to zero in the others: see
+    `fmnist.schedule`. None: it is constant."""
+    beta_2: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of Adam's second moment; None: Keras's own."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    views: Literal[0, 2, 5, 6, 10] = 0
+    """Views of an image that are averaged at test time: see `fmnist.preprocess.views`. 0: none."""
+
+    @model_validator(mode="after")
+    def _smooths_what_is_one_hot(self) -> Self:
+        if self.label_smoothing and self.loss != "categorical_crossentropy":
+            raise ValueError("label smoothing needs the loss categorical_crossentropy")
+        return self
 
 
 class ModelCard(BaseModel):
@@ -46,11 +60,35 @@ class ModelCard(BaseModel):
     origin: str
     recipe: Recipe
     published: dict[str, float] = {}
+    tier: float | None = Field(default=None, gt=0, lt=1)
+    """The test accuracy that a racer was made for; None for the models of the suite."""
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all models: the stems of the files in this folder."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__"))
+
+
+def suite() -> tuple[str, ...]:
+    """Return the names of the models that a session runs unless others are named: no racers."""
+    return tuple(name for name in names() if card(name).tier is None)
+
+
+def racers(target: float | None = None) -> tuple[str, ...]:
+    """Return the names of the racers, or of those made for the lowest tier that has the target.
+
+    Raises ValueError for a target above every racer's tier.
+    """
+    tiers = {name: tier for name in names() if (tier := card(name).tier) is not None}
+    if target is None:
+        return tuple(tiers)
+    reaching = [tier for tier in tiers.values() if tier >= target]
+    if not reaching:
+        raise ValueError(
+            f"no racer was made for {target:.2%}; the highest tier is "
+            f"{max(tiers.values(), default=0):.2%}"
+        )
+    return tuple(name for name, tier in tiers.items() if tier == min(reaching))
 
 
 @cache

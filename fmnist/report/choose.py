@@ -43,7 +43,8 @@ def assembled(records: Iterable[Record]) -> list[list[Record]]:
     """Return what is shown as one: sessions, those of the same terms put together, oldest first.
 
     Sessions that agree in everything but their models are one run in parts, and each row is its
-    newest one. A session that measured its own noise stays alone: that says nothing of another.
+    newest one. A session that measured its own noise stays alone: that says nothing of another. So
+    does a race: it is held against a reference of its own.
     """
     groups: list[list[list[Record]]] = []
     for session in sessions_of(records):
@@ -57,8 +58,8 @@ def assembled(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
-    """Tell whether two sessions, neither of known noise, agree in their terms and versions."""
-    if any(r.task == "noise" for r in (*ours, *theirs)):
+    """Tell whether two sessions agree in terms and versions: none of known noise, and no race."""
+    if any(r.task in ("noise", "race") for r in (*ours, *theirs)):
         return False
     versions = [
         {n: v for r in records for n, v in r.versions.items()} for records in (ours, theirs)

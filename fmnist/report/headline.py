@@ -13,7 +13,7 @@ from typing import Any
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
-from fmnist.report import trust
+from fmnist.report import leaderboard, trust
 from fmnist.report.choose import CELL_COLUMNS, MAIN_MODES, backends_of, good, row_key
 from fmnist.report.render import above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
@@ -76,6 +76,7 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
     pairs, names = _pairs(cells), names_of(cells)
     return [
         *_notices(records),
+        *leaderboard.sentences(records),
         *(_answers(pairs, names, records) if pairs else [_without_ratios(cells, names, records)]),
         *_dense_against_conv(cells, names),
         *_failed(records),
@@ -266,6 +267,8 @@ def _without_ratios(
 ) -> str:
     """Return what there is where no two backends can be held against each other."""
     if not cells:
+        if any(r.task == "race" for r in records):
+            return f"On {_machine(records)}: whole trainings in a race, no model side by side."
         tried = any(r.task == "train" for r in records)
         trained = "trained to its end" if tried else "trained"
         return f"On {_machine(records)}, no model was {trained} in this session."

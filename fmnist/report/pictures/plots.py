@@ -12,7 +12,7 @@ import altair as alt
 import vl_convert
 
 from fmnist.record import Record
-from fmnist.report.pictures import learning_charts, time_charts, trust_charts
+from fmnist.report.pictures import learning_charts, race_charts, time_charts, trust_charts
 from fmnist.report.pictures.picture import Picture, rows_of_cells
 from fmnist.report.summary import summaries
 
@@ -58,6 +58,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Pi
         time_charts.epoch_times(rows),
         learning_charts.accuracy_parameters(rows),
         learning_charts.accuracy_over_time(rows),
+        race_charts.accuracy_by_seconds(records),
         trust_charts.where_an_epoch_goes(records),
         trust_charts.noise(records),
     ]

@@ -1,0 +1,95 @@
+"""`fmnist race`: how soon an accuracy is reached."""
+
+import dataclasses
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+
+from fmnist import models, plan
+from fmnist import race as racing
+from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
+from fmnist.cli.reports import print_tables
+from fmnist.cli.session import announcement, with_options
+from fmnist.options import OPTIONS
+from fmnist.progress import SessionProgress
+from fmnist.race_rules import FEWEST_SEEDS
+from fmnist.record import Record
+from fmnist.report.choose import sessions_of
+
+DEFAULTS = {"preset": "full", "seeds": FEWEST_SEEDS}
+HELP = {
+    "seeds": "fresh seeds of each entrant, each in a process of its own",
+    "models": "comma-separated; default: the racers",
+}
+SHARED = (
+    *("preset", "backends", "devices", "modes", "models", "python", "precision", "seeds"),
+    *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
+)
+"""The options of a session that a race has too."""
+RACE_OPTIONS = tuple(
+    dataclasses.replace(
+        option,
+        default=DEFAULTS.get(option.name, option.default),
+        help=HELP.get(option.name, option.help),
+    )
+    for option in OPTIONS
+    if option.name in SHARED
+)
+
+
+@click.command()
+@with_options(RACE_OPTIONS)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="run the racers made for this accuracy, like 0.92; default: all racers",
+)
+@click.option(
+    "--choose",
+    is_flag=True,
+    help="train on 80 % of the training set and read the rest, never the test set",
+)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="FIELD=A,B",
+    help="with --choose: values of a recipe's field to try, like epochs=3,4; may be repeated",
+)
+def race(*, target: float | None, choose: bool, vary: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  # one for each of RACE_OPTIONS
+    """Train entrants by fixed schedules, and say how soon each reaches which accuracy."""
+    if vary and not choose:
+        raise BadInput("--vary is for --choose: a race is run by the recipes as they are")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
+    console = Console()
+    planned, starts = _planned(options, target, vary if choose else None)
+    for line in announcement(planned):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    records: list[Record] = []
+    try:
+        with SessionProgress(len(starts), console) as progress:
+            records.extend(racing.run_race(planned, starts, progress))
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
+        sys.exit(INTERRUPTED)
+    print_tables(sessions_of(records), "text", None)
+    click.echo(f"records: {planned.records_path}")
+    if any(record.failure for record in records):
+        sys.exit(FAILED_CELLS)
+
+
+def _planned(
+    options: dict[str, Any], target: float | None, varied: tuple[str, ...] | None
+) -> tuple[plan.Plan, list[racing.Start]]:
+    try:
+        if not options["models"]:
+            options["models"] = ",".join(models.racers(target))
+        given = {option.name: option.default for option in OPTIONS} | options
+        planned = plan.make(given, os.environ)
+        return planned, racing.lineup(planned, planned.options["seeds"], varied)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
