@@ -57,7 +57,7 @@ def compiled(name: str) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     one_hot = recipe.loss == "categorical_crossentropy"
     y = preprocess.one_hot(sample.train_labels) if one_hot else sample.train_labels.astype("int32")
     model = models.build(name)
-    train.compile_model(model, recipe)
+    train.compile_model(model, recipe, steps=1)
     return model, x, y
 
 
@@ -67,7 +67,7 @@ def layer_proof(name: str) -> dict[str, Any]:
     tuned, put = layers.put_in(model, "jax", "cpu")  # the mathematics holds on every backend
     if tuned is model:
         return {"put": put, "forward": 0.0, "gradient": 0.0}
-    train.compile_model(tuned, models.card(name).recipe)
+    train.compile_model(tuned, models.card(name).recipe, steps=1)
     pairs = zip(gradients(tuned, x, y), gradients(model, x, y), strict=True)
     return {
         "put": put,
