@@ -99,6 +99,12 @@ def trained(cell: Cell, engine: Engine) -> list[Record]:
 
 
 @pytest.fixture
+def tuned(trained: list[Record]) -> list[Record]:
+    """The training records of a cell whose model is run in several modes."""
+    return trained
+
+
+@pytest.fixture
 def started(cell: Cell, engine: Engine) -> list[Record]:
     """The records of the cell's starts in fresh processes."""
     return engine.records_for("started", cell)

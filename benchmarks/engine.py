@@ -56,6 +56,10 @@ KINDS: Mapping[str, Kind] = {
             engine.plan, engine.group_of(cell), observer
         ),
     ),
+    "tuned": Kind(
+        lambda planned: planned.tuned_cells,
+        lambda engine, cell, _: engine.records_for("trained", cell),
+    ),
     "trained": Kind(
         lambda planned: planned.cells,
         lambda engine, cell, observer: launch.run_processes(

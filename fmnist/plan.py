@@ -93,6 +93,12 @@ class Plan:
         )
 
     @property
+    def tuned_cells(self) -> tuple[Cell, ...]:
+        """The cells of models that are run in several modes, stock among them."""
+        several = [group for group in self.groups if len({cell.mode for cell in group}) > 1]
+        return tuple(cell for group in several for cell in group)
+
+    @property
     def startup_cells(self) -> tuple[Cell, ...]:
         """The cells whose start is timed: those that somebody would start, no ablation."""
         return tuple(cell for cell in self.cells if cell.mode in ("stock", "tuned"))
