@@ -16,6 +16,7 @@ from fmnist.record import (
     EpochResult,
     Parameters,
     PeakMemory,
+    Peaks,
     Race,
     RaceRole,
     Seconds,
@@ -25,7 +26,9 @@ from fmnist.record import (
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 
-Command = Literal["epoch", "predict", "latency", "recognise", "variant", "trace", "race", "stop"]
+Command = Literal[
+    "epoch", "predict", "latency", "recognise", "variant", "trace", "race", "peaks", "stop"
+]
 
 
 class ChannelError(RuntimeError):
@@ -89,6 +92,8 @@ class Ready(Said):
     import_s: Seconds
     build_s: Seconds
     parameters: Parameters
+    forward_macs: dict[str, Count | None]
+    train_flop_per_image: Count | None
     jit_compile: bool
     train_images: Count
     validation_images: Count
@@ -142,6 +147,13 @@ class Raced(Said):
     race: Race
 
 
+class PeaksReached(Said):
+    """The worker: what its backend reaches here with nothing else to do."""
+
+    kind: Literal["peaks"] = "peaks"
+    peaks: Peaks
+
+
 class Stopped(Said):
     """The worker: its last word."""
 
@@ -149,7 +161,7 @@ class Stopped(Said):
     peak_memory_bytes: PeakMemory
 
 
-Answer = Ready | EpochDone | Timed | Recognised | Traced | Raced | Stopped
+Answer = Ready | EpochDone | Timed | Recognised | Traced | Raced | PeaksReached | Stopped
 Message = Annotated[Answer | Order, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
 

@@ -59,26 +59,55 @@ def examine(resources: ExitStack) -> Iterator[Finding]:
         yield Finding("nothing found that would disturb a measurement")
 
 
+def peaks(resources: ExitStack, precision: str) -> Iterator[Record | Finding]:
+    """Yield for each backend and device a record with the peaks there, or why there is none.
+
+    Args:
+        resources: hold what is written meanwhile.
+        precision: Keras's dtype policy, one of `grid.PRECISIONS`.
+    """
+    folder = Path(resources.enter_context(tempfile.TemporaryDirectory()))
+    for backend in filter(places.installed, grid.BACKENDS):
+        for device in _devices():
+            try:
+                record = _record(backend, device, folder, "train", precision)
+            except PlanError as error:
+                yield Finding(f"{backend} on {device}: cannot be used: {error}")
+                continue
+            if record.failure is None:
+                yield record
+            else:
+                yield Finding(f"{backend} on {device}: BROKEN: {record.failure}", broken=True)
+
+
 def _devices() -> tuple[str, ...]:
     return grid.DEVICES if machine.gpus() else ("cpu",)
 
 
-def _try(backend: str, device: str, folder: Path) -> Finding:
-    """Train one batch of drawn images there, in a worker as any other."""
+def _record(
+    backend: str, device: str, folder: Path, task: Task, precision: str = "float32"
+) -> Record:
+    """Return the record of a worker as any other, on drawn images. Raises PlanError."""
     options = {option.name: option.default for option in OPTIONS} | {
         "preset": "smoke",
         "backends": backend,
         "devices": device,
         "models": PROBE_MODEL,
+        "precision": precision,
         "data_dir": data.STAND_IN,
         "results": str(folder),
     }
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    planned = plan.make(options, environ)
+    return launch.run_group(planned, planned.cells, Silent(), task)[0]
+
+
+def _try(backend: str, device: str, folder: Path) -> Finding:
+    """Train one batch there."""
     try:
-        planned = plan.make(options, environ)
+        record = _record(backend, device, folder, "startup")
     except PlanError as error:
         return Finding(f"{backend} on {device}: cannot be used: {error}")
-    record = launch.run_group(planned, planned.cells, Silent(), "startup")[0]
     if record.failure is not None:
         return Finding(f"{backend} on {device}: BROKEN: {record.failure}", broken=True)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -34,6 +35,9 @@ NOT_FLAGS = ("KERAS_HOME", "TF_CLI_", "TF_VAR_")
 
 TRUNCATING = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH")
 """Variables that make Keras stop an epoch early without a word: never handed to a worker."""
+
+Change = Callable[[Any, Any], Any]
+"""A function of two tensors of a backend that returns one like the first."""
 
 SMALLEST_LISTED_BATCH = 20
 
@@ -88,6 +92,9 @@ class Backend:
     """What makes the same work give the same numbers; it costs time, so never in a timing."""
     gpu_peak_bytes: Callable[[], int]
     """The allocator's own peak on the first GPU; called in a worker of this backend only."""
+    in_place: Callable[[Change, Any, Any], Callable[[], Any]]
+    """Return a call that puts change(a, b) in the place of a, compiled by XLA, and returns a tensor
+    to wait for; called in a worker of this backend only."""
 
 
 def _tensorflow_gpu_peak_bytes() -> int:
@@ -96,10 +103,39 @@ def _tensorflow_gpu_peak_bytes() -> int:
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
 
+def _tensorflow_in_place(change: Change, a: Any, b: Any) -> Callable[[], Any]:  # noqa: ANN401  # tensors
+    import tensorflow as tf
+
+    held = tf.Variable(a)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]  # TensorFlow publishes no types
+    def step() -> None:  # returns nothing: a value that is returned is a copy
+        held.assign(change(held, b))
+
+    def update() -> Any:  # noqa: ANN401  # a tensor
+        step()
+        return held[:1]
+
+    return update
+
+
 def _jax_gpu_peak_bytes() -> int:
     import jax
 
     return int(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"])
+
+
+def _jax_in_place(change: Change, a: Any, b: Any) -> Callable[[], Any]:  # noqa: ANN401  # tensors
+    import jax
+
+    held = [a]
+    step = jax.jit(change, donate_argnums=0)
+
+    def update() -> Any:  # noqa: ANN401  # a tensor
+        held[0] = step(held[0], b)
+        return held[0][:1]
+
+    return update
 
 
 KEEP_MEMORY = Setting(
@@ -137,6 +173,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             tuned={"cpu": (), "gpu": ()},
             deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
+            in_place=_tensorflow_in_place,
         ),
         "jax": Backend(
             title="JAX",
@@ -152,6 +189,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             tuned={"cpu": (KEEP_MEMORY, XLA_CONVOLUTION), "gpu": ()},
             deterministic={"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
             gpu_peak_bytes=_jax_gpu_peak_bytes,
+            in_place=_jax_in_place,
         ),
     }
 )

@@ -27,6 +27,7 @@ from fmnist.channel import (
     Job,
     NotAMessageError,
     Order,
+    PeaksReached,
     Raced,
     Ready,
     Recognised,
@@ -37,7 +38,7 @@ from fmnist.channel import (
 from fmnist.grid import AUDIT_VARIANTS, Cell
 from fmnist.measure import Allowance, utc_now
 from fmnist.plan import Plan
-from fmnist.record import Recipe, Record, Task, append, throughput
+from fmnist.record import Peaks, Recipe, Record, Task, append, throughput
 
 Program = Sequence[str] | None
 """What is started as a worker; None: what the plan says for the cell."""
@@ -47,7 +48,9 @@ LOG_TAIL_BYTES = 2_048
 LOG_TAIL_LINES = 5
 
 Turn = TypeVar("Turn")
-Expected = TypeVar("Expected", Ready, EpochDone, Timed, Recognised, Traced, Raced, Stopped)
+Expected = TypeVar(
+    "Expected", Ready, EpochDone, Timed, Recognised, Traced, Raced, PeaksReached, Stopped
+)
 
 
 class WorkerFailureError(RuntimeError):
@@ -205,6 +208,7 @@ class CellRun:
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
         self._correct: str | None = None
         self._raced: Raced | None = None
+        self._peaks: Peaks | None = None
         self._stopped: Stopped | None = None
         self._kept: Record | None = None
 
@@ -260,21 +264,22 @@ class CellRun:
             variants = self._variants.setdefault(order.variant, [])
             (self._epochs if order.variant in ("", "epoch") else variants).append(done)
             return done.epoch_s
-        if order.command == "recognise":
-            self._correct = self._expect(Recognised).correct
-            return 0.0
-        if order.command == "trace":
-            self.traced = self._expect(Traced)
-            return 0.0
         if order.command == "race":
             self._raced = self._expect(Raced)
             return self._raced.race.train_s
-        if order.command == "stop":
+        if order.command in self._timed:
+            seconds = self._expect(Timed).seconds
+            self._timed[order.command] += seconds
+            return sum(seconds)
+        if order.command == "recognise":
+            self._correct = self._expect(Recognised).correct
+        elif order.command == "trace":
+            self.traced = self._expect(Traced)
+        elif order.command == "peaks":
+            self._peaks = self._expect(PeaksReached).peaks
+        else:
             self._stopped = self._expect(Stopped)
-            return 0.0
-        seconds = self._expect(Timed).seconds
-        self._timed[order.command] += seconds
-        return sum(seconds)
+        return 0.0
 
     def _expect(self, kind: type[Expected]) -> Expected:
         """Return the worker's answer. Raises WorkerFailureError for one of another kind."""
@@ -339,6 +344,7 @@ class CellRun:
             "predict_s": self._timed["predict"][1:],
             "latency_s": self._timed["latency"],
             "correct": self._correct,
+            "peaks": self._peaks,
         }
         if self.ready is not None:
             fields |= self.ready.model_dump(exclude={"kind"})
@@ -384,14 +390,16 @@ def orders(plan: Plan, cell: Cell, task: Task) -> list[Order]:
     """Return what a cell's worker is told to do, in turn with the others of its group."""
     commands: list[Command] = ["epoch"] * plan.job(cell, task).epochs
     variants: list[str] = []
+    last: list[Command] = ["stop"]
     if task == "train":
         predictions: list[Command] = ["predict"] * (1 + plan.preset.predict_rounds)
         commands += ["recognise", *predictions, "latency"]
         variants = list(AUDIT_VARIANTS) * (1 + plan.preset.audit_rounds)
+        last = ["peaks", "stop"]
     return [
         *(Order(command=command) for command in commands),
         *(Order(command="variant", variant=name) for name in variants),
-        Order(command="stop"),
+        *(Order(command=command) for command in last),
     ]
 
 

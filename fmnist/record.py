@@ -63,9 +63,15 @@ MACHINE_FACTS: Mapping[str, type] = {
 
 LARGEST_COUNT = 10**15
 
+FLOP_PER_MAC: Final = 2
+MOST_PASSES: Final = 3
+"""Forward, for the gradient of the weights, and for the gradient of the inputs."""
+
 Seconds = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
 """From a nanosecond to 30 years: outside, no clock was read, and intervals would overflow."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e21, allow_inf_nan=False)]
+"""By the second. A zettaflop or a zettabyte is beyond any machine."""
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
@@ -132,6 +138,24 @@ class PeakMemory(Part):
     """Resident memory of the worker process."""
     device: Count | None = None
     """Memory of the GPU; null on a CPU."""
+
+
+class Peaks(Part):
+    """The most that a cell's backend reached on its device, in the cell's process, by one kernel.
+
+    The best of several rounds, so it is what the machine gives and not what an epoch is given.
+    """
+
+    matmul_flop_per_s: Rate
+    """Floating-point operations by the second in a product of two square matrices: 2 n³ of them."""
+    matmul_size: Positive
+    """n of the size that was best."""
+    matmul_dtype: Name
+    """Of the matrices: what the cell's precision computes with."""
+    triad_bytes_per_s: Rate
+    """Bytes by the second that `a = b + s * a` reads and writes in memory, three arrays of them."""
+    triad_array_bytes: Positive
+    """Size of each array."""
 
 
 class Recipe(Part):
@@ -324,8 +348,16 @@ class Record(Part):
     """Of task `race`: what the training took and what it reached."""
     parameters: Parameters | None = None
     """Weights of the model."""
+    forward_macs: dict[str, Count | None] = {}
+    """By layer with a matrix of weights, multiply-accumulates for one image; null for a layer that
+    the suite cannot count. Layers of a nested model are named `model/layer`."""
+    train_flop_per_image: Count | None = None
+    """Floating-point operations of training by the image, counted from `forward_macs`: 2 for each,
+    forward and for each gradient; null if a layer is not counted."""
+    peaks: Peaks | None = None
+    """Of task `train`: what the machine gave right after the training."""
     peak_memory_bytes: PeakMemory | None = None
-    """The most memory that was in use at once."""
+    """The most memory that was in use at once, before `peaks` were measured."""
     tuning: dict[Name, str] = {}
     """By knob of the mode, what it put in place of Keras's own, or why nothing."""
     jit_compile: bool | None = None
@@ -382,6 +414,7 @@ class Record(Part):
         expected = throughput(self.train_images, self.epoch_s)
         if not (self.images_per_s == expected or _close(self.images_per_s, expected)):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
+        self._counts_what_its_layers_do()
         if self.correct is not None:
             unpacked(self.correct, self.test_images)
         if self.race is not None and self.race.fit_s < (1 - 1e-9) * sum(self.epoch_s):
@@ -394,6 +427,18 @@ class Record(Part):
             if any(len(seconds) != len(self.epoch_s) for seconds in neighbours):
                 raise ValueError("epoch_s, processor_s and beside_s are neighbours, equally many")
         return self
+
+    def _counts_what_its_layers_do(self) -> None:
+        if self.train_flop_per_image is None:
+            return
+        macs = [count for count in self.forward_macs.values() if count is not None]
+        flop = FLOP_PER_MAC * sum(macs)
+        if len(macs) < len(self.forward_macs) or not (
+            flop <= self.train_flop_per_image <= MOST_PASSES * flop
+        ):
+            raise ValueError(
+                "train_flop_per_image must be 2 to 6 for each of forward_macs, all of them counted"
+            )
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

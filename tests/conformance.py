@@ -9,7 +9,7 @@ import random
 import keras
 import numpy as np
 
-from fmnist import models, preprocess, standin, train
+from fmnist import flops, models, preprocess, standin, train
 from fmnist.record import Parameters
 
 STEPS = 20
@@ -38,6 +38,8 @@ def examine(name: str) -> dict[str, object]:
     counted: Parameters = train.count_parameters(model)
     return {
         "parameters": counted.model_dump(),
+        "forward_macs": list(flops.forward_macs(model).values()),
+        "train_flop_per_image": flops.train_flop_per_image(model),
         "output_shape": list(model.output_shape),
         "input_shape": list(model.input_shape),
         "logits_are_probabilities": bool(np.allclose(logits.sum(axis=1), 1, atol=1e-3)),

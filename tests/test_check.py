@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import RESULT, failed, noise, pair, parity, record
+from samples import RESULT, counted, failed, noise, pair, parity, record
 
 from fmnist import models
 from fmnist.cli import main
@@ -120,6 +120,22 @@ def test_finding_names_line_fault_and_remedy(
 
     assert [f for f in findings if f.startswith(f"{tmp_path / 's.jsonl'}, line {place}: ")]
     assert any(f", line {place}: " in f and complaint in f for f in findings), findings
+
+
+def test_more_than_ten_times_the_peak_is_impossible(tmp_path: Path) -> None:
+    """Training that outruns the fastest matrix product of its own machine tenfold is found."""
+    flop = {"forward_macs": {"dense": 10**8}, "train_flop_per_image": 6 * 10**8}
+    (finding,) = found(tmp_path, session(**counted() | flop))
+
+    assert "line 1: train_flop_per_image 600,000,000 at 3,000 images/s are 1.8e+12" in finding
+    assert "its own machine's fastest matrix product is 1e+11 FLOP/s" in finding
+
+
+def test_training_near_the_peak_is_possible(tmp_path: Path) -> None:
+    """Another dtype or a better kernel may come out above the peak, and is no finding."""
+    flop = {"forward_macs": {"dense": 10**7}, "train_flop_per_image": 6 * 10**7}
+
+    assert found(tmp_path, session(**counted() | flop)) == []
 
 
 @pytest.mark.parametrize("recognised", [1_498, 1_502])

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 from samples import failed, pair, record
 
-from fmnist import __version__, models
+from fmnist import __version__, grid, models
 from fmnist.cli import main
 from fmnist.record import append, read
 from fmnist.report.publish import BEGIN, BLOCKS, END
@@ -170,6 +170,29 @@ def test_doctor_tries_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tensorflow on cpu: works" in result.output
     assert "jax on cpu: works" in result.output
     assert "keras.json: " in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", grid.PRECISIONS)
+def test_doctor_measures_peaks(precision: str) -> None:
+    """A row for each backend: a matrix product and a triad, with their terms."""
+    result = call("doctor", "--peaks", "--precision", precision)
+
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    for backend in grid.BACKENDS:
+        (row,) = [row for row in rows if row[:3] == [backend, "cpu", precision]]
+        assert row[5] == precision.removeprefix("mixed_")
+        assert all(float(figure) > 0 for figure in (row[3], row[6]))
+    assert "2 n³ operations" in result.output
+
+
+def test_precision_without_peaks_is_refused() -> None:
+    """The doctor's other findings have no precision."""
+    result = call("doctor", "--precision", "float32")
+
+    assert result.exit_code == 2
+    assert "--peaks" in result.output
 
 
 def test_version_is_the_packages_own() -> None:

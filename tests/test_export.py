@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import RESULT, failed, noise, pair, parity, record
+from samples import RESULT, counted, failed, noise, pair, parity, record
 
 import fmnist
 from fmnist import grid
@@ -35,7 +35,7 @@ def session() -> list[Record]:
     return [
         noise(),
         parity(),
-        *pair(processor_s=(0.1, 0.2, 0.3), audit_s=audit),
+        *pair(processor_s=(0.1, 0.2, 0.3), audit_s=audit, **counted()),
         noise(task="breakdown", beside_s=dict.fromkeys(grid.BREAKDOWN_VARIANTS, (0.1, 0.2, 0.3))),
         failed(),
         record(task="overhead", beside_s={"plain": (1.5, 2.5, 3.5)}, **untimed),
@@ -170,6 +170,18 @@ def test_epoch_carries_what_it_took_and_achieved() -> None:
     assert rows["first_epoch", 1]["processor_s"] is None
 
 
+def test_epoch_carries_its_operations() -> None:
+    """6,000 images of a million operations each, in the rows of epochs of training alone."""
+    rows = from_parquet(export.rounds([record(**counted())]))
+
+    assert {r["field"]: r["flop"] for r in rows} == {
+        "first_epoch_s": 6 * 10**9,
+        "epoch_s": 6 * 10**9,
+        "predict_s": None,
+        "latency_s": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("made", "what", "images", "steps"),
     [
@@ -231,7 +243,14 @@ def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
 @pytest.mark.parametrize("records", [[], [failed()], [failed(), failed(backend="jax")]])
 def test_columns_are_there_whatever_the_records_hold(make: Make, records: list[Record]) -> None:
     """No records, or only failures, make a table with the columns and types of any other."""
-    own = {"flags", "machine", "threads", "versions", "parity"}  # named by what a record holds
+    own = {
+        "flags",
+        "forward_macs",
+        "machine",
+        "threads",
+        "versions",
+        "parity",
+    }  # named by what a record holds
     full, few = (
         pq.read_table(pa.BufferReader(export.parquet(make(r)))) for r in (session(), records)
     )

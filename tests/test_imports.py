@@ -35,9 +35,11 @@ MAY_IMPORT = {
     "tuned": {"train"},
     "heat": {"channel", "measure", "models", "preprocess", "record", "train"},
     "variants": {"grid", "measure", "train", "tuned"},
+    "flops": {"record", "train"},
+    "peaks": {"grid", "measure", "record"},
     "worker": {
-        *("channel", "data", "grid", "measure", "models", "parity", "preprocess", "record"),
-        *("heat", "train", "tuned", "variants"),
+        *("channel", "data", "flops", "grid", "measure", "models", "parity", "peaks", "preprocess"),
+        *("record", "heat", "train", "tuned", "variants"),
     },
     "options": {"grid"},
     "places": {"environments", "grid", "machine", "options"},

@@ -83,6 +83,9 @@ def test_record_holds_what_the_worker_said(plan: Plan, trace: Path) -> None:
         assert len(got.predict_s) == plan.preset.predict_rounds
         assert got.dataset == "stand-in"
         assert got.peak_memory_bytes == record.PeakMemory(host=1_000_000)
+        assert (got.forward_macs, got.train_flop_per_image) == ({"dense": 7_840}, 31_360)
+        assert got.peaks is not None
+        assert got.peaks.matmul_size == 1_024
     on_disk, damaged = record.read(plan.records_path)
     assert by_backend(on_disk) == by_backend(records)
     assert damaged == []
@@ -186,6 +189,19 @@ def test_processes_turn_the_order_round(make_plan: MakePlan, trace: Path) -> Non
         *((b, 1), (a, 1)),
         *((a, 2), (b, 2)),
     ]
+
+
+def test_peaks_are_measured_last_and_in_training_only(make_plan: MakePlan, trace: Path) -> None:
+    """Nothing that is timed comes after the peaks; a start-up has none."""
+    plan = make_plan(rounds=1, backends="jax")
+    launch.run_group(plan, plan.cells, Recorder(), program=fake(trace))
+    trained = trace.read_text().splitlines()
+    launch.run_startups(plan, plan.cells, Recorder(), program=fake(trace))
+    started = trace.read_text().splitlines()[len(trained) :]
+
+    assert trained[-2:] == ["jax peaks", "jax stop"]
+    assert started
+    assert "jax peaks" not in started
 
 
 def test_audit_fails_the_cell_and_keeps_its_times(plan: Plan, trace: Path) -> None:

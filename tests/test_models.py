@@ -155,3 +155,38 @@ def test_file_that_states_nonsense_is_named(
 
     with pytest.raises(ValueError, match=r"broken\.py"):
         models.card("broken")
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize(
+    ("name", "forward", "flop"),
+    [
+        # Positions * kernel * channels in * channels out; inputs * outputs.
+        (
+            "conv_8_24_48",
+            [
+                *(26**2 * 9 * 8, 24**2 * 9 * 8 * 24, 22**2 * 9 * 24 * 48),
+                *(22**2 * 48 * 100, 100 * 10),
+            ],
+            2 * (2 * 48_672 + 3 * (995_328 + 5_018_112 + 2_323_200 + 1_000)),
+        ),
+        (
+            "lenet_dropout",
+            [26**2 * 9 * 32, 11**2 * 9 * 32 * 64, 5**2 * 64 * 128, 128 * 10],
+            2 * (2 * 194_688 + 3 * (2_230_272 + 204_800 + 1_280)),
+        ),
+        (
+            "dense3",
+            [784 * 128, 128 * 64, 64 * 10],
+            2 * (2 * 100_352 + 3 * (8_192 + 640)),
+        ),
+    ],
+)
+def test_multiply_accumulates_by_hand(
+    backend: str, name: str, forward: list[int], flop: int
+) -> None:
+    """Forward, and three passes of each layer in training, but two of the first."""
+    found = conformance(backend)[name]
+
+    assert found["forward_macs"] == forward
+    assert found["train_flop_per_image"] == flop

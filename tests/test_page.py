@@ -12,9 +12,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from samples import CONV, failed, noise, pair, parity, record
+from samples import CONV, counted, failed, noise, pair, parity, record
 
 from fmnist.record import Record
+from fmnist.report.cells import cell_tables
 from fmnist.report.choose import sessions_of
 from fmnist.report.page import LARGEST_BYTES, page
 from fmnist.report.summary import summaries
@@ -115,6 +116,20 @@ def test_every_cell_has_its_row_of_numbers(document: Document) -> None:
         assert row["verdict"][0] == (cell.verdict or "-")
         assert row["accuracy [%]"][0] == "75.00"
         assert row["same work"][0] == ("the same" if cell.cell.model == "dense3" else "-")
+
+
+@pytest.mark.parametrize(
+    ("records", "titles"), [(pair(**counted()), ["GFLOP/s", "% of peak"]), (pair(), [])]
+)
+def test_share_of_the_peak_is_shown_where_it_is_known(
+    records: list[Record], titles: list[str]
+) -> None:
+    """GFLOP/s and % of peak are columns at first sight, unless no record has them."""
+    (table,) = cell_tables([records])
+    limits = [c for c in table.columns if c.title in ("GFLOP/s", "% of peak")]
+
+    assert [c.title for c in limits if c.shown] == titles
+    assert any("fastest product" in term for term in table.terms) == bool(titles)
 
 
 def test_page_asks_for_nothing(document: Document) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import RESULT, failed, fields, noise, parity, record
+from pydantic import ValidationError
+from samples import RESULT, counted, failed, fields, noise, parity, record
 
 from fmnist.record import Parity, Record, append, packed, read, unpacked
 
@@ -31,7 +32,7 @@ def test_line_has_the_names_that_are_promised() -> None:
         train_images test_images batch_size precision epoch_s first_epoch_s import_s build_s
         evaluate_s images_per_s accuracy loss history parameters peak_memory_bytes jit_compile seed
         versions machine threads flags commit failure task process xla environment processor_s
-        beside_s audit_s correct parity digest""".split()
+        beside_s audit_s correct parity digest forward_macs train_flop_per_image peaks""".split()
 
     assert set(promised) <= set(json.loads(record().to_json()))
 
@@ -241,3 +242,26 @@ def test_any_bytes_are_a_damaged_line_or_nothing(content: bytes) -> None:
 
     assert records == []
     assert len(damaged) == len([line for line in content.split(b"\n") if line.strip()])
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"train_flop_per_image": 399_999},
+        {"train_flop_per_image": 1_200_001},
+        {"forward_macs": {"dense": 200_000, "lstm": None}},
+        {"forward_macs": {}},
+        {"peaks": counted()["peaks"] | {"matmul_flop_per_s": 0.0}},
+        {"peaks": counted()["peaks"] | {"triad_bytes_per_s": math.inf}},
+    ],
+)
+def test_operations_are_those_of_the_layers(own: dict[str, Any]) -> None:
+    """Training is two to six operations for each multiply-accumulate forward, of all layers."""
+    with pytest.raises(ValidationError):
+        record(**counted() | own)
+
+
+@pytest.mark.parametrize("flop", [400_000, 1_200_000, None])
+def test_operations_may_be_of_one_pass_to_three(flop: int | None) -> None:
+    """Forward alone, or with both gradients; or not known."""
+    assert record(**counted() | {"train_flop_per_image": flop}).train_flop_per_image == flop

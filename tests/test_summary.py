@@ -1,7 +1,7 @@
 """Cells in numbers: what pages, pictures and exports are made of."""
 
 import pytest
-from samples import noise, pair, parity, record
+from samples import counted, noise, pair, parity, record
 
 from fmnist.report.summary import summaries
 
@@ -70,3 +70,40 @@ def test_processes_are_one_cell() -> None:
     assert cell.epoch.processes == 3
     assert cell.images_per_s == pytest.approx(3_000)
     assert len(cell.seconds_of_epochs) == len(cell.history) == 3
+
+
+def test_cell_reaches_a_share_of_its_peak() -> None:
+    """A million operations by the image, 3,000 images/s: 3 GFLOP/s, 3 % of 100 GFLOP/s."""
+    (cell,) = summaries([record(**counted())])
+
+    assert cell.flop_per_s == pytest.approx(3e9)
+    assert cell.share_of_peak == pytest.approx(0.03)
+
+
+def test_peak_is_the_session_s_largest_of_its_place() -> None:
+    """Another process may lend its larger peak; another precision or backend may not."""
+    peaks = counted()["peaks"]
+    larger = counted() | {"peaks": peaks | {"matmul_flop_per_s": 2e11}}
+    largest = counted() | {"peaks": peaks | {"matmul_flop_per_s": 4e11}}
+    cells = summaries(
+        [
+            *(record(**counted()), record(**larger, process=1)),
+            record(**largest, precision="mixed_bfloat16"),
+            record(**largest, backend="jax"),
+        ]
+    )
+
+    assert {(s.cell.backend, s.cell.precision): s.share_of_peak for s in cells} == {
+        ("tensorflow", "float32"): pytest.approx(0.015),
+        ("tensorflow", "mixed_bfloat16"): pytest.approx(0.0075),
+        ("jax", "float32"): pytest.approx(0.0075),
+    }
+
+
+def test_what_was_not_counted_has_no_share() -> None:
+    """A record from before the counting, or with a layer that was not counted, has none."""
+    uncounted = counted() | {"forward_macs": {"lstm": None}, "train_flop_per_image": None}
+    old, unknown = summaries([record(), record(backend="jax", **uncounted)])
+
+    assert (old.flop_per_s, old.share_of_peak) == (None, None)
+    assert (unknown.flop_per_s, unknown.share_of_peak) == (None, None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import CONV, RESULT, failed, noise, pair, parity, record
+from samples import CONV, RESULT, counted, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report import tables
@@ -87,6 +87,37 @@ def test_ratio_is_against_the_named_backend() -> None:
     assert dict(zip(backward.header, backward.rows[0], strict=True))[
         "tensorflow / jax time"
     ].startswith("2.00")
+
+
+def test_reached_operations_have_columns_where_they_were_counted() -> None:
+    """GFLOP/s and their share of the peak, for the backend that has them, explained below."""
+    table = tables.speed([record(**counted()), pair()[1]])
+    assert table is not None
+    shown = dict(zip(table.header, table.rows[0], strict=True))
+
+    assert "jax GFLOP/s" not in shown
+    assert (shown["tensorflow GFLOP/s"], shown["tensorflow % of peak"]) == ("3.00", "3.00")
+    assert "tensorflow cpu float32 100 GFLOP/s (n = 1,024, float32)" in "; ".join(table.terms)
+
+
+def test_layer_that_was_not_counted_is_named() -> None:
+    """A model with such a layer has a dash, and the terms say which layer it is."""
+    uncounted = counted() | {"forward_macs": {"lstm": None}, "train_flop_per_image": None}
+    table = tables.speed([record(**counted()), record(model="dense_wide", **uncounted)])
+    assert table is not None
+    column = table.header.index("tensorflow GFLOP/s")
+
+    assert sorted(row[column] for row in table.rows) == [NOTHING, "3.00"]
+    assert "not counted: lstm of dense_wide" in table.terms
+
+
+def test_old_records_have_no_column_of_operations() -> None:
+    """Records without counts make the table that they made before."""
+    table = tables.speed(pair())
+    assert table is not None
+
+    assert not [title for title in table.header if "FLOP" in title or "peak" in title]
+    assert not [term for term in table.terms if "FLOP" in term]
 
 
 def test_every_table_of_numbers_carries_its_terms() -> None:

@@ -65,6 +65,22 @@ def test_terms_are_collected_in_the_worker(trained: list[Record]) -> None:
         assert got.peak_memory_bytes.host > 50_000_000
 
 
+def test_both_backends_count_the_same_work(trained: list[Record]) -> None:
+    """Multiply-accumulates are the model's own, whatever runs it: here 784 pixels to 10 classes."""
+    for got in trained:
+        assert list(got.forward_macs.values()) == [7_840]
+        assert got.train_flop_per_image == 2 * 2 * 7_840
+
+
+def test_each_worker_measures_its_machine(trained: list[Record]) -> None:
+    """A matrix product in the precision of the cell, and what the memory moves."""
+    for got in trained:
+        assert got.peaks is not None
+        assert got.peaks.matmul_dtype == "float32"
+        assert got.peaks.matmul_flop_per_s > 1e8
+        assert got.peaks.triad_bytes_per_s > 1e8
+
+
 def test_jax_worker_is_free_of_tensorflow(trained: list[Record]) -> None:
     """A JAX process does not carry TensorFlow along: its times and its memory are its own."""
     jax = next(r for r in trained if r.backend == "jax")
@@ -93,6 +109,20 @@ def test_same_seed_gives_the_same_history_on_jax(make_plan: MakePlan) -> None:
         histories.append([x for e in got.history for x in (e.train_loss, e.test_accuracy)])
 
     assert histories[0] == pytest.approx(histories[1], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_peaks_are_no_memory_of_the_cell(make_plan: MakePlan) -> None:
+    """The arrays of the triad are not in the peak memory of a cell: a start holds about as much."""
+    planned = make_plan(backends="jax", rounds=1)
+    (trained,) = launch.run_group(planned, planned.cells, Recorder())
+    (started,) = launch.run_group(planned, planned.cells, Recorder(), "startup")
+
+    assert trained.peaks is not None
+    assert trained.peak_memory_bytes is not None
+    assert started.peak_memory_bytes is not None
+    more = trained.peak_memory_bytes.host - started.peak_memory_bytes.host
+    assert more < trained.peaks.triad_array_bytes
 
 
 @EVERY_BACKEND
@@ -166,3 +196,5 @@ def test_every_precision_runs(make_plan: MakePlan, backend: str, precision: str)
 
     assert got.failure is None
     assert got.precision == precision
+    assert got.peaks is not None
+    assert got.peaks.matmul_dtype == precision.removeprefix("mixed_")

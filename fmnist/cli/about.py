@@ -8,8 +8,11 @@ import click
 from rich.console import Console
 from tabulate import tabulate
 
-from fmnist import data, doctor, models
+from fmnist import data, doctor, grid, models
 from fmnist.cli.errors import FAILED_CELLS, BadInput
+from fmnist.record import Record
+from fmnist.report.limits import peaks_table
+from fmnist.report.render import render
 
 
 @click.command(name="models")
@@ -54,12 +57,38 @@ def data_command(data_dir: str | None) -> None:
 
 
 @click.command(name="doctor")
-def doctor_command() -> None:
+@click.option("--peaks", is_flag=True, help="measure matrix products and memory bandwidth instead")
+@click.option(
+    "--precision",
+    type=click.Choice(grid.PRECISIONS),
+    help="with --peaks: what matrices are multiplied in; default: float32",
+)
+def doctor_command(*, peaks: bool, precision: str | None) -> None:
     """Say which backends and devices work here, and what would disturb a measurement."""
+    if precision is not None and not peaks:
+        raise BadInput("--precision is of what --peaks measures: give both")
+    with ExitStack() as resources:
+        healthy = _peaks(resources, precision or "float32") if peaks else _findings(resources)
+    sys.exit(0 if healthy else FAILED_CELLS)
+
+
+def _findings(resources: ExitStack) -> bool:
+    """Print what is found, and return whether nothing is broken."""
     console = Console()
     healthy = True
-    with ExitStack() as resources:
-        for finding in doctor.examine(resources):
-            console.print(finding.line, highlight=False, markup=False, soft_wrap=True)
-            healthy = healthy and not finding.broken
-    sys.exit(0 if healthy else FAILED_CELLS)
+    for finding in doctor.examine(resources):
+        console.print(finding.line, highlight=False, markup=False, soft_wrap=True)
+        healthy = healthy and not finding.broken
+    return healthy
+
+
+def _peaks(resources: ExitStack, precision: str) -> bool:
+    """Print what each backend reaches on each device, and return whether nothing is broken."""
+    found = list(doctor.peaks(resources, precision))
+    records = [r for r in found if isinstance(r, Record)]
+    findings = [f for f in found if isinstance(f, doctor.Finding)]
+    if records:
+        click.echo(render(peaks_table(records), "text"))
+    for finding in findings:
+        click.echo(finding.line)
+    return not any(finding.broken for finding in findings)

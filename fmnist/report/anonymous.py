@@ -16,6 +16,7 @@ FREE_TEXT = (
     "flags",
     "commit",
     "failure",
+    "forward_macs",
 )
 """The fields that may hold any text. Others are numbers, words of the grid, or name the cell."""
 

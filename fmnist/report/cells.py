@@ -13,6 +13,7 @@ from fmnist.grid import BACKENDS
 from fmnist.record import PeakMemory, Record
 from fmnist.report import trust
 from fmnist.report.choose import machine_name
+from fmnist.report.limits import GIGA, REACHED_TERM, SHARE_TERM
 from fmnist.report.render import NOTHING, digits, joined, percent
 from fmnist.report.summary import Summary, summaries
 from fmnist.report.tables import UNEQUAL, UNEQUAL_TERM
@@ -32,8 +33,9 @@ APART_TERM: Final = (
     "rows of different sessions did not run side by side: what a machine did in between is in them"
 )
 
-Shown = Literal["always", "varying", "asked"]
-"""When a column is seen at first: always, where it varies, or only if a reader asks for it."""
+Shown = Literal["always", "varying", "known", "asked"]
+"""When a column is seen at first: always, where it varies, where any row has a value, or only if a
+reader asks for it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,12 @@ def _table(dataset: str, cells: Sequence[Measured]) -> CellTable:
 
 
 def _is_shown(column: CellColumn, values: Sequence[str]) -> bool:
-    return column.shown == "always" or (column.shown == "varying" and len(values) > 1)
+    return {
+        "always": True,
+        "varying": len(values) > 1,
+        "known": any(value != NOTHING for value in values),
+        "asked": False,
+    }[column.shown]
 
 
 def _order(column: CellColumn, cell: Measured) -> str | None:
@@ -160,6 +167,8 @@ def _terms(cells: Sequence[Measured], values: Sequence[Sequence[str]]) -> tuple[
         ),
         f"sessions {sessions}",
         *([APART_TERM] if "/" in sessions else []),
+        *([REACHED_TERM] if any(cell.summary.flop_per_s for cell in cells) else []),
+        *([SHARE_TERM] if any(cell.summary.share_of_peak for cell in cells) else []),
         *([UNEQUAL_TERM] if any(cell.summary.unequal for cell in cells) else []),
     )
 
@@ -250,6 +259,10 @@ def _peak_mib(
     return number
 
 
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None else value * scale
+
+
 def _epochs_trained(summary: Summary) -> int:
     return 1 + len(summary.first.epoch_s)
 
@@ -271,6 +284,8 @@ COLUMNS: Final = (
     *_estimate("ratio{}", lambda s: s.ratio, "always"),
     _text("compared with", lambda s: s.against if s.ratio else None),
     _text("verdict", lambda s: s.verdict, "always"),
+    _number("GFLOP/s", lambda s: _scaled(s.flop_per_s, 1 / GIGA), "known"),
+    _number("% of peak", lambda s: _scaled(s.share_of_peak, 100), "known"),
     _number("accuracy [%]", lambda s: s.accuracy, "always", percent),
     _text("machine", lambda s: machine_name(s.first), "varying"),
     _text("session", lambda s: s.first.session, "varying"),

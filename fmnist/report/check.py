@@ -29,6 +29,10 @@ MOST_IMAGES: Mapping[str, int] = {"training": 60_000, "test": 10_000}
 CLOCK_STEP_S = 1.0
 """The starts of records are rounded down to this."""
 
+MOST_OF_PEAK = 10
+"""How many times a machine's measured peak no training reaches. A peak is one kernel, in one dtype,
+measured in a moment, so training may come out above it; but not ten times."""
+
 IMAGES_APART = 2
 """Accuracy and recognised images are of two passes, whose rounding may tip an image or two."""
 
@@ -117,6 +121,7 @@ def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterat
             f"and now ({now.isoformat()})",
         )
     yield from _of_model(record, parameters)
+    yield from _of_speed(record)
     too_many = list(_of_data_set(record))
     yield from too_many or (*_of_accuracy(record), *_of_certificate(record))
 
@@ -130,6 +135,19 @@ def _of_model(record: Record, parameters: Mapping[str, int]) -> Iterator[Complai
         yield (
             f"{record.parameters.total:,} parameters",
             f"fmnist/models/{record.model}.py has {expected:,}",
+        )
+
+
+def _of_speed(record: Record) -> Iterator[Complaint]:
+    """Yield operations by the second that the record's own machine cannot reach."""
+    if not (record.peaks and record.train_flop_per_image and record.images_per_s):
+        return
+    reached, peak = record.train_flop_per_image * record.images_per_s, record.peaks
+    if reached > MOST_OF_PEAK * peak.matmul_flop_per_s:
+        yield (
+            f"train_flop_per_image {record.train_flop_per_image:,} at {record.images_per_s:,.0f} "
+            f"images/s are {reached:.3g} FLOP/s",
+            f"its own machine's fastest matrix product is {peak.matmul_flop_per_s:.3g} FLOP/s",
         )
 
 

@@ -63,6 +63,7 @@ COLUMNS_OF_ROUNDS: Mapping[str, type] = {
     "processor_s": float,
     "images": int,
     "steps": int,
+    "flop": int,
     **dict.fromkeys(EpochResult.model_fields, float),
 }
 
@@ -106,7 +107,8 @@ def rounds(records: Iterable[Record]) -> Export:
 
     `record` counts the records from 1, `round` the rounds of one `what` from 1: equal rounds of
     `epoch_s` and `beside_s` ran next to each other. `processor_s` belongs to rounds of `epoch_s`,
-    and what an epoch achieved to those of task `train`.
+    and what an epoch achieved to those of task `train`. `flop` are the floating-point operations of
+    all images of an epoch of training, where the record has them counted.
     """
     rows = (row for number, r in enumerate(records, start=1) for row in _rounds(number, r))
     return Export("rounds", COLUMNS_OF_ROUNDS, rows)
@@ -166,11 +168,13 @@ def _size_of_variant(
 
 
 def _known_of_round(record: Record, field: str, index: int) -> Row:
-    """Return what else is known of a round: processor time, and what the epoch achieved."""
+    """Return what else is known of a round: its operations, and what the epoch achieved."""
     known: dict[str, Value] = {}
     if field == "epoch_s" and index < len(record.processor_s):
         known["processor_s"] = record.processor_s[index]
     epoch = {"first_epoch_s": 0, "epoch_s": 1 + index}.get(field)
+    if epoch is not None and record.train_flop_per_image is not None:
+        known["flop"] = record.train_flop_per_image * record.train_images
     if epoch is not None and epoch < len(record.history):
         known |= record.history[epoch].model_dump()
     return known

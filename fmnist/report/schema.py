@@ -48,8 +48,11 @@ BOUNDS: Mapping[str, tuple[str, Callable[[float, float], bool]]] = {
 
 UNITS: Mapping[str, str] = {
     r"images_per_s$": "images/s",
+    r"flop_per_s$": "FLOP/s",
+    r"bytes_per_s$": "bytes/s",
+    r"^train_flop_per_image$": "FLOP/image",
     r"_s$": "s",
-    r"_bytes\.": "bytes",
+    r"_bytes(\.|$)": "bytes",
     r"_images$|batch_size$": "images",
     r"^parameters\.": "weights",
     r"accuracy$": "share",
@@ -87,6 +90,7 @@ they state a `failure`; "if known" leaves it to the record.
   `processor_s`, if there are any, are as long as `epoch_s`.
 - `accuracy` and `loss` are those of the last epoch in `history`.
 - `images_per_s` is `train_images` over the geometric mean of `epoch_s`.
+- `train_flop_per_image` is 2 to 6 times the sum of `forward_macs`, and `null` if one of these is.
 - `parameters.dense`, `conv` and `other` add up to `total`.
 - `machine` has what it has of these as text: `cpu`, `system`, `kernel`; as integers:
   `usable_threads`, `memory_bytes`; and `gpus` as a list of objects with a `name`.

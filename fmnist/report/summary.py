@@ -15,6 +15,7 @@ from fmnist.report import trust
 from fmnist.report.choose import Rows, backends_of, good
 from fmnist.report.columns import of_backend, parameters, pooled_estimate, rows_of
 from fmnist.report.judge import judged
+from fmnist.report.limits import peaks_of, reached_flop_per_s, share_of_peak
 from fmnist.stats import Estimate, Verdict
 
 
@@ -30,6 +31,8 @@ class Summary:
         ratio: this cell's time by that of `against`, of epochs run in turn.
         verdict: on the ratio; None where the session did not measure its own noise.
         unequal: whether the backends were seen NOT to do the same work.
+        share_of_peak: of the session's largest matrix product on the cell's backend, device and
+            precision, the part that training reaches; None where one of them was not measured.
     """
 
     records: tuple[Record, ...]
@@ -38,6 +41,7 @@ class Summary:
     ratio: Estimate | None
     verdict: Verdict | None
     unequal: bool
+    share_of_peak: float | None
 
     @property
     def cell(self) -> Cell:
@@ -79,6 +83,11 @@ class Summary:
         """Training images by the second, in a steady epoch."""
         return self.first.train_images / self.epoch.value
 
+    @property
+    def flop_per_s(self) -> float | None:
+        """Floating-point operations of training by the second; None where not counted."""
+        return reached_flop_per_s(self.records)
+
     @cached_property
     def predict_images_per_s(self) -> Estimate | None:
         """Images by the second of `predict`; None where it was not timed."""
@@ -115,7 +124,7 @@ def summaries(records: Sequence[Record], against: str | None = None) -> list[Sum
         for backend in backends
         if base is not None and backend != base
     }
-    unequal = trust.unequal(records)
+    unequal, peaks = trust.unequal(records), peaks_of(records)
     return [
         Summary(
             records=tuple(of_cell),
@@ -124,6 +133,7 @@ def summaries(records: Sequence[Record], against: str | None = None) -> list[Sum
             ratio=found.ratio if found else None,
             verdict=found.verdict if found else None,
             unequal=(of_cell[0].model, of_cell[0].device) in unequal,
+            share_of_peak=share_of_peak(of_cell, peaks),
         )
         for row in rows
         for backend in backends_of(row)

@@ -27,6 +27,7 @@ from fmnist.report.columns import (
 )
 from fmnist.report.environment_table import environments
 from fmnist.report.judge import judged
+from fmnist.report.limits import limit_columns, limit_terms, peaks_of
 from fmnist.report.render import (
     NOTHING,
     Table,
@@ -90,6 +91,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
     if not trained:
         return None
     backends = backends_of(trained)
+    peaks = peaks_of(records)
     rows = rows_of(trained)
     columns = [
         *place_columns(trained, _flag(records)),
@@ -110,6 +112,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
                 ),
             )
         ],
+        *limit_columns(trained, peaks),
         *[Column(f"{b} accuracy [%]", on(b, accuracy)) for b in backends],
         Column("epochs trained", _epochs_of_recipe),
     ]
@@ -121,6 +124,7 @@ def speed(records: Sequence[Record], against: str | None = None) -> Table | None
             *verdict_terms(records),
             *precision_terms(trained),
             *steadiness_terms(trained),
+            *limit_terms(trained, peaks),
             accuracy_term(trained),
             *why_terms(trained),
             *terms_of(trained),
