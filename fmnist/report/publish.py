@@ -4,25 +4,26 @@ results/README.md     what is published, machine by machine
 results/machines/     a page for each machine: every table, with pictures
 results/pictures/     as SVG, light and dark
 results/index.html    all of it, to sort and to filter
-README.md             between its marked lines: the headline, and how far to trust it
+README.md             between its marked lines: the headline, tuned beside stock, the race, and how
+                      far to trust it
 """
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist.record import Record, read
-from fmnist.report import tables, trust_tables
-from fmnist.report.choose import assembled, machine_name
+from fmnist.report import leaderboard, tables, trust_tables, tuned_tables
+from fmnist.report.choose import assembled, good, machine_name
 from fmnist.report.headline import headline
 from fmnist.report.page import page
 from fmnist.report.pictures import plots
-from fmnist.report.render import escaped, render
+from fmnist.report.render import Table, escaped, render
 
 BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
-BLOCKS = ("speed", "trust")
+BLOCKS = ("speed", "tuned", "race", "trust")
 """What stands between such lines in the README."""
 LONGEST_SLUG = 60
 
@@ -131,9 +132,28 @@ def _readme(
     drawn: Mapping[int, Sequence[plots.Picture]],
 ) -> str:
     text = path.read_text(encoding="utf-8")
-    for name, block in zip(BLOCKS, (_headline(runs, drawn), _trust(runs)), strict=True):
+    blocks = (
+        _headline(runs, drawn),
+        _newest(runs, tuned_tables.tuned, "session in several modes"),
+        _newest(runs, leaderboard.leaderboard, "race"),
+        _trust(runs),
+    )
+    for name, block in zip(BLOCKS, blocks, strict=True):
         text = _with_block(text, path, name, block)
     return text
+
+
+def _newest(
+    runs: Iterable[Sequence[Record]],
+    build: Callable[[Sequence[Record]], Table | None],
+    what: str,
+) -> str:
+    """Return the table of the newest run on the real data that fills it."""
+    for run in runs:
+        table = build(run)
+        if run[0].dataset == "fashion-mnist" and table is not None:
+            return render(table, "markdown").rstrip()
+    return f"No {what} on Fashion-MNIST is published yet."
 
 
 def _headline(
@@ -149,8 +169,8 @@ def _headline(
 
 
 def _trust(runs: Iterable[Sequence[Record]]) -> str:
-    """Return what the newest session on the real data found out about itself."""
-    for run in runs:
+    """Return what a session on the real data found out about itself: that of the most pairs."""
+    for run in sorted(runs, key=lambda run: -len(good(run, "noise"))):
         opening = [trust_tables.noise(run), trust_tables.parity(run)]
         if run[0].dataset == "fashion-mnist" and None not in opening:
             return "\n\n".join(render(t, "markdown").rstrip() for t in opening if t is not None)
