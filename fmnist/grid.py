@@ -89,7 +89,7 @@ class Backend:
     tuned: Mapping[str, tuple[Setting, ...]]
     """By device, what the knob `environment` sets; nothing where nothing was found to help."""
     deterministic: Mapping[str, str]
-    """What makes the same work give the same numbers; it costs time, so never in a timing."""
+    """What makes the same work give the same numbers; it costs time: in a timing it is a trap."""
     gpu_peak_bytes: Callable[[], int]
     """The allocator's own peak on the first GPU; called in a worker of this backend only."""
     in_place: Callable[[Change, Any, Any], Callable[[], Any]]
@@ -149,12 +149,11 @@ XLA_CONVOLUTION = Setting(
     "XLA_FLAGS",
     "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution",
     is_list=True,
-    systems=("Linux", "Darwin", "Windows"),
     package="jaxlib",
-    releases=SpecifierSet(">=0.10.1,!=0.11.*"),
+    releases=SpecifierSet(">=0.10.1,!=0.11.*,<0.13"),
 )
 """Keeps convolutions out of a fusion whose gradients are slow. Releases before 0.8.2 end the
-process for it, and 0.11 does not have the fusion."""
+process for it, in 0.11 it makes no difference, and later ones were not measured."""
 
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {

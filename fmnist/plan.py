@@ -246,7 +246,9 @@ def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
     if wanted is not None:
         return cells[grid.known("cell in --noise-cell", [wanted], cells)[0]]
     usual = [
-        cell for cell in cells.values() if cell.xla == "auto" and cell.mode == "stock"
+        cell
+        for cell in cells.values()
+        if (cell.xla, cell.mode, cell.precision) == ("auto", "stock", "float32")
     ] or list(cells.values())
     backends = list(grid.BACKENDS)
     return min(

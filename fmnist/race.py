@@ -28,7 +28,7 @@ from fmnist.race_rules import (
     REFERENCE_EPOCHS,
     REFERENCE_MODEL,
 )
-from fmnist.record import RaceRole, Record, read
+from fmnist.record import RaceRole, Record
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,18 @@ def variants(cell: Cell, varied: Sequence[str]) -> list[Recipe]:
     for text in varied:
         name, _, values = text.partition("=")
         grid.known("field of a recipe in --vary", [name], own)
-        choices.append([(name, None if v == "none" else v) for v in names(values)])
+        choices.append([(name, _value(v)) for v in names(values)])
     try:
         return [Recipe(**(own | dict(choice))) for choice in itertools.product(*choices)]
     except ValueError as error:
         raise PlanError(f"--vary {' --vary '.join(varied)}: {error}") from error
+
+
+def _value(text: str) -> str | int | None:
+    """Return a value as a recipe takes it, which turns what else is a number into one."""
+    if text == "none":
+        return None
+    return int(text) if text.isdigit() else text
 
 
 def references(plan: Plan, seed: int) -> list[tuple[Cell, RaceRole, Recipe, int]]:
@@ -141,14 +148,27 @@ def run_race(
     plan.begin()
     done = measured(plan)
     for start in starts:
-        earlier = done.get((start.cell, start.process))
+        earlier = done.get((start.cell, start.process, start.role, start.seed))
         yield earlier or run(plan, start, observer, program)
 
 
-def measured(plan: Plan) -> Mapping[tuple[Cell, int], Record]:
-    """Return what the race has measured to the end already, by cell and process."""
-    records = read(plan.records_path)[0] if plan.records_path.exists() else []
-    return {(r.cell, r.process): r for r in records if r.task == "race" and r.failure is None}
+def measured(plan: Plan) -> Mapping[tuple[Cell, int, RaceRole, int], Record]:
+    """Return what the race has measured to the end already, by cell, process, role and seed."""
+    return {
+        (r.cell, r.process, r.race.role, r.seed): r
+        for r in plan.done.values()
+        if r.race is not None
+    }
+
+
+def check_resumed(plan: Plan, starts: Sequence[Start]) -> None:
+    """Raise PlanError if what is resumed was to choose, and this is to race, or the reverse."""
+    began, wanted = (
+        {role == "choosing" for role in roles}
+        for roles in ((role for _, _, role, _ in measured(plan)), (s.role for s in starts))
+    )
+    if began - wanted:
+        raise PlanError("--resume: a session that chooses goes on with --choose, a race without")
 
 
 def run(plan: Plan, start: Start, observer: Observer, program: Program = None) -> Record:

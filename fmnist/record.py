@@ -265,7 +265,7 @@ class Record(Part):
     - Task `noise`: `beside_s` are epochs of a second process of the same cell: `twin` the same
       epochs, `spike_P` with P % more steps; `reference` is a matrix product, no epoch.
     - Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
-    - Task `parity`: the numbers, not the times, of two backends; no timing in it.
+    - Task `parity`: the numbers, not the times, of two backends, or of two modes; no timing in it.
     - Task `race`: a whole training from the first step to the last: see `race`.
 
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
@@ -288,7 +288,8 @@ class Record(Part):
     device: str
     """What the backend ran on."""
     mode: str
-    """`stock`: as Keras comes; `tuned`: all knobs; or the knobs that are on, joined by `+`."""
+    """`stock`: as Keras comes; `tuned`: all knobs; or the knobs that are on, joined by
+    `+`; or a trap: `steps_per_execution`, `deterministic`."""
     preset: str
     """How much was run: see `fmnist.grid.PRESETS`."""
     dataset: Literal["fashion-mnist", "stand-in"]

@@ -209,5 +209,6 @@ def _certificate(
         ),
         "parameters": ours.ready.parameters,
         "versions": ours.ready.versions | theirs.ready.versions,
-        "flags": ours.ready.flags | theirs.ready.flags,
+        "flags": theirs.ready.flags | ours.ready.flags,
+        "tuning": ours.ready.tuning,
     }

@@ -377,3 +377,14 @@ def test_any_field_may_hold_anything(line: int, field: str, value: object) -> No
         path.write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
 
         assert check(path, PARAMETERS, NOW).findings
+
+
+def test_tuned_cell_without_its_proof_is_a_finding(tmp_path: Path) -> None:
+    """A tuned cell needs a certificate of its own, against stock; one of the backends is none."""
+    tuned = pair(mode="tuned")
+    path = written(tmp_path, [*session(), *tuned])
+    findings = [str(finding) for finding in check(path, PARAMETERS, NOW).findings]
+
+    assert [f for f in findings if "dense3-jax-cpu-tuned-b100-float32" in f]
+    assert [f for f in findings if "dense3-tensorflow-cpu-tuned-b100-float32" in f]
+    assert sum("tuned is proved against stock" in f for f in findings) == len(tuned)

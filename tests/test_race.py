@@ -124,6 +124,31 @@ def test_a_race_goes_on_where_it_was_interrupted(
     assert trace.read_text().count(" race\n") == 6 + 2
 
 
+def test_a_race_is_not_resumed_to_choose(make_plan: MakePlan, plan: Plan, trace: Path) -> None:
+    """A session that raced and is asked to choose, or the reverse, is refused."""
+    run(plan, race.lineup(plan, 1), *fake(trace))
+    resumed = make_plan(
+        models=None,
+        preset="quick",
+        data_dir=None,
+        order_seed=None,
+        results="results",
+        resume=str(plan.records_path),
+    )
+
+    race.check_resumed(resumed, race.lineup(resumed, 1))
+    with pytest.raises(ValueError, match="goes on with --choose, a race without"):
+        race.check_resumed(resumed, race.lineup(resumed, 1, []))
+
+
+def test_target_is_not_for_named_models() -> None:
+    """Models that are named are those that run: a target beside them is refused."""
+    result = CliRunner().invoke(main, ["race", "--models", "dense3", "--target", "0.9"])
+
+    assert result.exit_code == 2
+    assert "--target chooses among the racers" in result.output
+
+
 def test_vary_needs_choose() -> None:
     """In a race proper no recipe is varied: the command line says so."""
     result = CliRunner().invoke(main, ["race", "--vary", "epochs=3"])

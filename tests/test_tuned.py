@@ -52,8 +52,11 @@ def test_pooling_chooses_as_keras_does_among_equals(backend: str) -> None:
 @EVERY_BACKEND
 @pytest.mark.parametrize("name", ["dense3", "lenet_dropout"])
 def test_tuned_steps_lose_what_stock_steps_lose(name: str, backend: str) -> None:
-    """From the same weights on the same batches, halved or not, losses agree to 1e-4."""
-    assert proof(backend)["loops"][name]["losses"] < 1e-4
+    """From the same weights on the same batches, halved or not, losses and gradients agree."""
+    found = proof(backend)["loops"][name]
+
+    assert found["losses"] < 1e-4
+    assert found["gradient"] < 1e-4
 
 
 @EVERY_BACKEND
@@ -85,3 +88,4 @@ def test_callback_that_wants_batches_is_refused(backend: str) -> None:
         "Hooked.on_train_batch_end: a tuned loop does not stop at batches; run this callback in "
         "mode stock"
     )
+    assert "LambdaCallback.on_train" in proof(backend)["unknown"]["refused_on_the_instance"]

@@ -124,7 +124,22 @@ def loop_proof(name: str) -> dict[str, Any]:
         ours = train.follow(model, x, y, 0, batches, loop.steps).losses
         theirs = train.follow(compiled(name)[0], x, y, 0, batches).losses
         worst, summary = max(worst, float(np.abs(ours / theirs - 1).max())), loop.summary
-    return {"summary": summary, "losses": worst}
+    return {"summary": summary, "losses": worst, "gradient": gradient_proof(name)}
+
+
+def gradient_proof(name: str) -> float:
+    """Return how far the first update of plain gradient descent is from stock: no scale is lost.
+
+    Adam's update would not show it, for it divides by the gradient's size.
+    """
+    updates = []
+    for is_tuned in (True, False):
+        model, x, y = compiled(name)
+        model.compile(keras.optimizers.SGD(0.1), model.loss, metrics=["accuracy"])
+        steps = loops.loop_for(model, BACKEND, "cpu").steps if is_tuned else None
+        batches = np.random.default_rng(0).permutation(N).reshape(-1, 50)
+        updates.append(train.follow(model, x, y, 0, batches, steps).updates[1])
+    return apart(*updates)
 
 
 def rest_proof(name: str) -> dict[str, Any]:
@@ -185,6 +200,15 @@ def unknown_proof() -> dict[str, Any]:
         "losses": history.history["loss"],
         "update": "the update by XLA" in loop.summary,
         "halves": "half" in loop.summary,
+        "refused_on_the_instance": refusal(
+            lambda: loop.fit(
+                x,
+                y,
+                batch_size=50,
+                epochs=1,
+                callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=print)],
+            )
+        ),
         "refused": refusal(lambda: loop.fit(x, y, batch_size=50, epochs=1, callbacks=[Hooked()])),
     }
 

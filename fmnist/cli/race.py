@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from fmnist import models, plan
@@ -62,6 +63,8 @@ RACE_OPTIONS = tuple(
 )
 def race(*, target: float | None, choose: bool, vary: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  # one for each of RACE_OPTIONS
     """Train entrants by fixed schedules, and say how soon each reaches which accuracy."""
+    if target is not None and options["models"]:
+        raise BadInput("--target chooses among the racers: leave out --models, or the target")
     if vary and not choose:
         raise BadInput("--vary is for --choose: a race is run by the recipes as they are")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
@@ -86,10 +89,20 @@ def _planned(
     options: dict[str, Any], target: float | None, varied: tuple[str, ...] | None
 ) -> tuple[plan.Plan, list[racing.Start]]:
     try:
-        if not options["models"]:
+        if options["resume"]:  # by its own options: what was not typed is left out
+            options = {name: value for name, value in options.items() if _typed(name)}
+        elif not options["models"]:
             options["models"] = ",".join(models.racers(target))
         given = {option.name: option.default for option in OPTIONS} | options
         planned = plan.make(given, os.environ)
-        return planned, racing.lineup(planned, planned.options["seeds"], varied)
+        starts = racing.lineup(planned, planned.options["seeds"], varied)
+        racing.check_resumed(planned, starts)
     except ValueError as error:
         raise BadInput(str(error)) from error
+    return planned, starts
+
+
+def _typed(name: str) -> bool:
+    """Tell whether an option was given on the command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE

@@ -40,7 +40,10 @@ reader asks for it."""
 
 @dataclass(frozen=True)
 class Measured:
-    """A cell's summary, and whether its session has a certificate that the backends agree."""
+    """A cell's summary, and whether its session has a certificate of it.
+
+    That its backends agree or, of a tuned cell, that it does what stock does.
+    """
 
     summary: Summary
     certified: bool
@@ -107,10 +110,15 @@ def cell_tables(
     """
     by_dataset: dict[str, list[Measured]] = {}
     for records in sessions:
-        certified = trust.certificates(records)
+        certified, proved = trust.certificates(records), trust.proofs(records)
         for summary in summaries(records, against):
             first = summary.first
-            measured = Measured(summary, (first.model, first.device) in certified)
+            place = (first.model, first.backend, first.device)
+            is_certified = {
+                "stock": (first.model, first.device) in certified,
+                "tuned": place in proved,
+            }.get(first.mode, False)
+            measured = Measured(summary, is_certified)
             by_dataset.setdefault(first.dataset, []).append(measured)
     return [_table(dataset, cells) for dataset, cells in by_dataset.items()]
 

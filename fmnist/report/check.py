@@ -299,11 +299,18 @@ def _uncertified(lines: Sequence[Line]) -> Iterator[Place]:
                 "from schema 2 on, a cell is run against itself: without it no difference counts",
             ),
         )
-    certified = {row_key(line.record) for line in lines if line.record.task == "parity"}
+    proofs = [line for line in lines if line.record.task == "parity"]
+    certified = {row_key(line.record) for line in proofs}
     backends: dict[tuple[Any, ...], dict[str, Line]] = {}
     for line in trained:
         r = line.record
-        usual = (r.xla, r.environment, r.mode, r.precision) == ("auto", "", "stock", "float32")
+        usual = (r.xla, r.environment, r.precision) == ("auto", "", "float32")
+        if usual and r.mode == "tuned" and r.cell not in {c.record.cell for c in proofs}:
+            yield (
+                line.number,
+                (f"{session} has no parity record of {r.cell.id}", "tuned is proved against stock"),
+            )
+        usual = usual and r.mode == "stock"
         if usual and row_key(line.record) not in certified:
             backends.setdefault(row_key(line.record), {})[line.record.backend] = line
     for rows in [list(b.values()) for b in backends.values() if len(b) > 1]:

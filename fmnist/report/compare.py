@@ -215,9 +215,18 @@ def _left_out(before: Sequence[Record], after: Sequence[Record]) -> tuple[tuple[
 
 def _recipe(record: Record) -> str:
     recipe = record.recipe
-    return (
-        f"{recipe.optimizer} {recipe.learning_rate:g}, {recipe.loss}, "
-        f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}"
+    more = {
+        "rising for": recipe.rise_share,
+        "beta 2": recipe.beta_2,
+        "smoothed by": recipe.label_smoothing or None,
+    }
+    return ", ".join(
+        [
+            f"{recipe.optimizer} {recipe.learning_rate:g}",
+            recipe.loss,
+            f"{recipe.epochs} epoch{'' if recipe.epochs == 1 else 's'}",
+            *(f"{name} {value:g}" for name, value in more.items() if value is not None),
+        ]
     )
 
 

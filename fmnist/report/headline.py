@@ -14,7 +14,7 @@ from fmnist import machine, stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
 from fmnist.report import leaderboard, trust
-from fmnist.report.choose import CELL_COLUMNS, MAIN_MODES, backends_of, good, row_key
+from fmnist.report.choose import CELL_COLUMNS, backends_of, good, row_key
 from fmnist.report.render import above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
 from fmnist.report.trust import MARGIN
@@ -72,7 +72,8 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
     if not records:
         return ["There are no records."]
     every = summaries(records, against)
-    cells = [cell for cell in every if cell.cell.mode in MAIN_MODES] or every
+    # What a user gets; knobs and traps are told by tables of their own.
+    cells = [cell for cell in every if cell.cell.mode == "stock"] or every
     pairs, names = _pairs(cells), names_of(cells)
     return [
         *_notices(records),

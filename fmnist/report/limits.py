@@ -87,7 +87,7 @@ def limit_terms(trained: Sequence[Record], peaks: Mapping[Place, Peaks]) -> tupl
     ]
     return (
         *([REACHED_TERM] if any(r.train_flop_per_image is not None for r in trained) else []),
-        *([f"{SHARE_TERM}: {'; '.join(_peaks(trained, peaks))}"] if peaks else []),
+        *([f"{SHARE_TERM}: {'; '.join(shown)}"] if (shown := _peaks(trained, peaks)) else []),
         *([f"not counted: {joined(uncounted)}"] if uncounted else []),
     )
 

@@ -138,11 +138,11 @@ def proofs(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]
 
 
 def unequal(records: Sequence[Record]) -> set[tuple[str, str]]:
-    """Return the (model, device) whose backends did not do the same work, by the certificate."""
+    """Return the (model, device) whose backends or modes did not do the same work."""
     return {
-        place
-        for place, of_model in certificates(records).items()
-        if any(r.parity is not None and r.parity.exceeded for r in of_model)
+        (record.model, record.device)
+        for record in good(records, "parity")
+        if record.parity is not None and record.parity.exceeded
     }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fmnist.grid import ABLATION, KNOBS, MODES, TRAPS
+from fmnist.grid import KNOBS, MODES, TRAPS
 from fmnist.record import Record
 from fmnist.report import trust
 from fmnist.report.choose import CELL_COLUMNS, Rows, good
@@ -20,6 +20,10 @@ from fmnist.report.judge import judged
 from fmnist.report.render import NOTHING, Table, digits, joined, with_interval
 from fmnist.report.terms import EPOCH_TERM, accuracy_term, terms_of
 
+KNOB_MODES = tuple(
+    sorted((m for m in MODES if MODES[m].knobs), key=lambda mode: len(MODES[mode].knobs))
+)
+"""What stands beside stock: fewer knobs first, all of them last."""
 PRECISION = "float32"
 """What ratios to stock are of: another precision computes other numbers."""
 
@@ -35,11 +39,11 @@ KNOBS_TERM = (
 
 def tuned(records: Sequence[Record]) -> Table | None:
     """Return each model's stock epoch on each backend, beside its tuned one and the knobs alone."""
-    trained = _comparable(records, ("stock", *ABLATION, "tuned"))
-    modes = [m for m in (*ABLATION, "tuned") if any(r.mode == m for r in trained)]
-    if not modes:
+    trained = _comparable(records, ("stock", *KNOB_MODES))
+    rows = [row for row in rows_of(trained, _place) if _stock(row) and len(_modes(row)) > 1]
+    if not rows:
         return None
-    rows = [row for row in rows_of(trained, _place) if len({r.mode for r in row}) > 1]
+    modes = [mode for mode in KNOB_MODES if any(mode in _modes(row) for row in rows)]
     columns = [
         *_places(trained),
         Column("stock epoch [s]", of_part(_in("mode", "stock"), epoch)),
@@ -120,7 +124,7 @@ def traps(records: Sequence[Record]) -> Table | None:
 
 def reduced_precision(records: Sequence[Record]) -> Table | None:
     """Return epochs of other numbers than float32 beside the float32 stock epoch."""
-    trained = [r for r in good(records, "train") if r.xla == "auto" and r.mode in MODES]
+    trained = [r for r in good(records, "train") if r.xla == "auto"]
     others = sorted({r.precision for r in trained} - {PRECISION})
     modes = [m for m in ("stock", "tuned") if any(r.mode == m for r in trained)]
     if not others or not any(r.precision == PRECISION and r.mode == "stock" for r in trained):
@@ -129,8 +133,7 @@ def reduced_precision(records: Sequence[Record]) -> Table | None:
     rows = [row for row in rows_of(shown, _model) if {r.precision for r in row} & set(others)]
     pairs = [(mode, precision) for precision in others for mode in modes]
     columns = [
-        Column("model", lambda row: row[0].model),
-        Column("backend", lambda row: row[0].backend),
+        *[c for c in _places(shown) if c.title != "precision"],
         Column("float32 stock epoch [s]", of_part(_at("stock", PRECISION), epoch)),
         Column("float32 stock accuracy [%]", of_part(_at("stock", PRECISION), accuracy)),
         *[
@@ -212,6 +215,10 @@ def _places(records: Sequence[Record]) -> list[Column]:
 
 def _in(axis: str, name: str) -> Callable[[Rows], Rows]:
     return lambda row: [r for r in row if getattr(r, axis) == name]
+
+
+def _modes(row: Rows) -> set[str]:
+    return {r.mode for r in row}
 
 
 def _stock(row: Rows) -> Rows:

@@ -15,6 +15,11 @@ import numpy as np
 
 from fmnist.train import CONV_LAYERS, leaves
 
+HOOKS_OF_BATCHES = (
+    *("on_train_batch_begin", "on_train_batch_end"),
+    *("on_batch_begin", "on_batch_end"),  # what the first two were called before
+)
+
 
 class Loop(ABC):
     """Trains a compiled model, and says how in `summary`.
@@ -116,8 +121,9 @@ def _refuse_hooks_of_batches(callbacks: Sequence[keras.callbacks.Callback]) -> N
     """Raise ValueError, naming it, if a callback wants to be called at every batch."""
     base = keras.callbacks.Callback
     for callback in callbacks:
-        for hook in ("on_train_batch_begin", "on_train_batch_end"):
-            if getattr(type(callback), hook) is not getattr(base, hook):
+        for hook in HOOKS_OF_BATCHES:
+            # A LambdaCallback has its hooks on the instance, where they are plain functions.
+            if getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook):
                 raise ValueError(
                     f"{type(callback).__name__}.{hook}: a tuned loop does not stop at batches; "
                     f"run this callback in mode stock"
