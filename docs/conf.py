@@ -24,7 +24,7 @@ autodoc_default_options = {
     "member-order": "bysource",
     "exclude-members": "model_config",
 }
-autodoc_mock_imports = ["keras"]
+autodoc_mock_imports = ["jax", "keras", "tensorflow"]
 default_role = "code"  # what stands in single backticks
 smartquotes_action = "qe"  # dashes are those of options
 

@@ -9,7 +9,6 @@ from keras import ops
 PATCHES = 20_000
 
 
-@keras.saving.register_keras_serializable(package="fmnist")
 class BiasRelu(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no types
     """A bias for each channel, then ReLU: (..., channels) to the same shape.
 
@@ -30,7 +29,6 @@ class BiasRelu(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no 
         return input_shape
 
 
-@keras.saving.register_keras_serializable(package="fmnist")
 class RandomShift(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no types
     """Shifts a batch (n, height, width, channels) by whole pixels in training; else does nothing.
 
@@ -70,7 +68,6 @@ class RandomShift(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes 
         return {**super().get_config(), "pixels": self.pixels, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable(package="fmnist")
 class RandomMirror(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes no types
     """Mirrors images (n, height, width, channels) left to right in training; else does nothing.
 
@@ -105,7 +102,6 @@ class RandomMirror(keras.layers.Layer):  # type: ignore[misc]  # Keras publishes
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable(package="fmnist")
 class PatchConv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes no types
     """A convolution whose filters can begin as the principal components of the images' patches.
 
@@ -151,3 +147,7 @@ class PatchConv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes
         kernel = np.array(ops.convert_to_numpy(self.kernel))
         kernel.reshape(size, filters)[:, : 2 * pairs] = np.concatenate([chosen, -chosen], axis=1)
         self.kernel.assign(kernel)
+
+
+for _layer in (BiasRelu, RandomShift, RandomMirror, PatchConv2D):  # so that saved models find them
+    keras.saving.register_keras_serializable(package="fmnist")(_layer)

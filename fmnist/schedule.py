@@ -7,7 +7,6 @@ import keras
 FIRST_SHARE = 0.1
 
 
-@keras.saving.register_keras_serializable(package="fmnist")
 class RiseAndFall(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
     """Linear from a tenth of the peak up to it, then linear to zero, and zero from then on.
 
@@ -35,3 +34,6 @@ class RiseAndFall(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         return {"peak": self.peak, "steps": self.steps, "rise_share": self.rise_share}
+
+
+keras.saving.register_keras_serializable(package="fmnist")(RiseAndFall)  # saved models find it

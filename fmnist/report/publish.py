@@ -4,8 +4,7 @@ results/README.md     what is published, machine by machine
 results/machines/     a page for each machine: every table, with pictures
 results/pictures/     as SVG, light and dark
 results/index.html    all of it, to sort and to filter
-README.md             between its marked lines: the headline, tuned beside stock, the race, and how
-                      far to trust it
+README.md             between its marked lines: headline, tuned beside stock, race, trust
 """
 
 import html

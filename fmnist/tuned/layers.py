@@ -43,7 +43,7 @@ def _first_of_the_larger(first: Any, second: Any) -> Any:  # noqa: ANN401  # ten
     return keras.ops.where(first >= second, first, second)
 
 
-def _max_pooling(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+def _max_pooling(layer: keras.layers.Layer) -> "keras.layers.Layer | None":
     """Return the drop-in for a layer, None where it is not covered."""
     covered = (
         type(layer) is keras.layers.MaxPooling2D
@@ -58,7 +58,7 @@ def _max_pooling(layer: keras.layers.Layer) -> keras.layers.Layer | None:
     )
 
 
-DropIn = Callable[[keras.layers.Layer], keras.layers.Layer | None]
+DropIn = Callable[[keras.layers.Layer], "keras.layers.Layer | None"]
 DROP_INS: Mapping[tuple[str, str], tuple[DropIn, ...]] = {("jax", "cpu"): (_max_pooling,)}
 """By backend and device; none where none was found to be faster."""
 
