@@ -14,6 +14,7 @@ from fmnist import data, grid
 from fmnist.models import racers
 
 SCRIPT = Path(__file__).with_name("racing.py")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=grid.BACKENDS)
