@@ -71,7 +71,6 @@ def _reading(model: keras.Model, to_read: Images, recipe: Recipe) -> dict[str, f
     plain = train.recognised(model, images, labels, batch_size)
     reading = {"accuracy": float(plain.mean())}
     if recipe.views:
-        classes = labels.argmax(axis=1) if labels.ndim > 1 else labels
         stopwatch = Stopwatch()
         stopwatch.start()
         joined = sum(
@@ -80,5 +79,5 @@ def _reading(model: keras.Model, to_read: Images, recipe: Recipe) -> dict[str, f
         )
         chosen = np.asarray(joined).argmax(axis=1)
         reading["views_s"] = stopwatch.stop()
-        reading["views_accuracy"] = float((chosen == classes).mean())
+        reading["views_accuracy"] = float((chosen == train.classes_of(labels)).mean())
     return reading

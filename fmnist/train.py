@@ -261,8 +261,12 @@ def recognised(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Return which images are given their class, bool (n,); labels (n,) or, one-hot, (n, 10)."""
-    classes = labels.argmax(axis=1) if labels.ndim > 1 else labels
-    return np.asarray(predict(model, images, batch_size).argmax(axis=1) == classes)
+    return np.asarray(predict(model, images, batch_size).argmax(axis=1) == classes_of(labels))
+
+
+def classes_of(labels: np.ndarray) -> np.ndarray:
+    """Return the class of each label (n,); labels (n,) or, one-hot, (n, 10)."""
+    return labels.argmax(axis=1) if labels.ndim > 1 else labels
 
 
 def predict_one(model: keras.Model, image: np.ndarray) -> np.ndarray:

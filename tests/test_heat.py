@@ -1,14 +1,11 @@
 """What the race is made of, on both backends: racers' layers, recipe, and one whole training."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from on_backend import answer
 
 from fmnist import data, grid
 from fmnist.models import racers
@@ -20,14 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=grid.BACKENDS)
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What the script found out, on one backend."""
-    environment = grid.env_for(grid.Cell("racer_92", request.param, "cpu"), os.environ)
-    answer = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
-    told: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
-    return told
+    return answer(SCRIPT, request.param)
 
 
 def test_bias_and_relu_may_come_after_the_pooling(found: dict[str, Any]) -> None:

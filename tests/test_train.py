@@ -1,13 +1,10 @@
 """The epoch gate in a real fit, on both backends."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from on_backend import answer
 
 from fmnist import grid
 
@@ -17,14 +14,7 @@ SCRIPT = Path(__file__).with_name("gate.py")
 @pytest.fixture(scope="module", params=grid.BACKENDS)
 def found(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What happened in a fit through the gate, on one backend."""
-    environment = grid.env_for(grid.Cell("softmax_regression", request.param, "cpu"), os.environ)
-    answer = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
-    told: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
-    return told
+    return answer(SCRIPT, request.param)
 
 
 def test_gate_ends_the_fit_when_told(found: dict[str, Any]) -> None:

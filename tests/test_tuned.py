@@ -1,14 +1,11 @@
 """Tuned layers and loops compute what Keras's own compute, on both backends."""
 
-import json
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from on_backend import answer
 
 from fmnist import grid, models
 
@@ -20,14 +17,7 @@ pytestmark = pytest.mark.slow
 @cache
 def proof(backend: str) -> dict[str, Any]:
     """Return what the script found on a backend, in a process of its own."""
-    environment = grid.env_for(grid.Cell("dense3", backend, "cpu"), os.environ)
-    answer = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    line = next(line for line in answer.stdout.splitlines() if line.startswith("RESULT "))
-    found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
-    return found
+    return answer(SCRIPT, backend)
 
 
 @EVERY_BACKEND

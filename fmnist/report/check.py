@@ -301,18 +301,18 @@ def _uncertified(lines: Sequence[Line]) -> Iterator[Place]:
         )
     proofs = [line for line in lines if line.record.task == "parity"]
     certified = {row_key(line.record) for line in proofs}
+    proved = {line.record.cell for line in proofs}
     backends: dict[tuple[Any, ...], dict[str, Line]] = {}
     for line in trained:
         r = line.record
         usual = (r.xla, r.environment, r.precision) == ("auto", "", "float32")
-        if usual and r.mode == "tuned" and r.cell not in {c.record.cell for c in proofs}:
+        if usual and r.mode == "tuned" and r.cell not in proved:
             yield (
                 line.number,
                 (f"{session} has no parity record of {r.cell.id}", "tuned is proved against stock"),
             )
-        usual = usual and r.mode == "stock"
-        if usual and row_key(line.record) not in certified:
-            backends.setdefault(row_key(line.record), {})[line.record.backend] = line
+        if usual and r.mode == "stock" and row_key(r) not in certified:
+            backends.setdefault(row_key(r), {})[r.backend] = line
     for rows in [list(b.values()) for b in backends.values() if len(b) > 1]:
         yield (
             rows[0].number,
