@@ -2,23 +2,18 @@
 
 import dataclasses
 import os
-import signal
-import sys
+from functools import partial
 from typing import Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from fmnist import models, plan
 from fmnist import race as racing
-from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
-from fmnist.cli.reports import print_tables
-from fmnist.cli.session import announcement, with_options
+from fmnist.cli.errors import BadInput
+from fmnist.cli.session import carry_out, with_options
 from fmnist.options import OPTIONS
-from fmnist.progress import SessionProgress
 from fmnist.race_rules import FEWEST_SEEDS
-from fmnist.record import Record
 from fmnist.report.choose import sessions_of
 
 DEFAULTS = {"preset": "full", "seeds": FEWEST_SEEDS}
@@ -67,22 +62,8 @@ def race(*, target: float | None, choose: bool, vary: tuple[str, ...], **options
         raise BadInput("--target chooses among the racers: leave out --models, or the target")
     if vary and not choose:
         raise BadInput("--vary is for --choose: a race is run by the recipes as they are")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
-    console = Console()
     planned, starts = _planned(options, target, vary if choose else None)
-    for line in announcement(planned):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    records: list[Record] = []
-    try:
-        with SessionProgress(len(starts), console) as progress:
-            records.extend(racing.run_race(planned, starts, progress))
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
-        sys.exit(INTERRUPTED)
-    print_tables(sessions_of(records), "text", None)
-    click.echo(f"records: {planned.records_path}")
-    if any(record.failure for record in records):
-        sys.exit(FAILED_CELLS)
+    carry_out(planned, len(starts), partial(racing.run_race, planned, starts), sessions_of)
 
 
 def _planned(

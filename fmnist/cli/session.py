@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -45,19 +46,37 @@ def with_options(options: Sequence[Option]) -> Callable[[Function], Function]:
 @with_options(OPTIONS)
 def run(**options: Any) -> None:  # noqa: ANN401  # one for each of OPTIONS
     """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
+    planned = _planned(options)
+    cells = len(planned.cells) * planned.processes
+    carry_out(planned, cells, partial(run_session, planned), assembled)
+
+
+def carry_out(
+    planned: plan.Plan,
+    cells: int,
+    measure: Callable[[SessionProgress], Iterator[Record]],
+    arrange: Callable[[Sequence[Record]], list[list[Record]]],
+) -> None:
+    """Run a session, print its tables, and exit with the status that says how it went.
+
+    Args:
+        planned: what the records are of.
+        cells: how many records the progress counts to.
+        measure: yields each record once it is on the disk.
+        arrange: puts records together that stand in one table.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
     console = Console()
-    planned = _planned(options)
     for line in announcement(planned):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     records: list[Record] = []
     try:
-        with SessionProgress(len(planned.cells) * planned.processes, console) as progress:
-            records.extend(run_session(planned, progress))
+        with SessionProgress(cells, console) as progress:
+            records.extend(measure(progress))
     except KeyboardInterrupt:
         click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
         sys.exit(INTERRUPTED)
-    print_tables(assembled(records), "text", None)
+    print_tables(arrange(records), "text", None)
     click.echo(f"records: {planned.records_path}")
     if any(record.failure for record in records):
         sys.exit(FAILED_CELLS)
