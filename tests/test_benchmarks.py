@@ -100,6 +100,7 @@ def test_saved_sessions_can_be_compared(
     assert "test_epoch[dense3-jax" in answer.stdout
 
 
+@pytest.mark.slow
 def test_selection_runs_only_what_was_asked_for(tmp_path: Path) -> None:
     """With -k for one benchmark of one backend, no other cell is trained."""
     answer = run_pytest(

@@ -161,6 +161,7 @@ def test_publish_check_fails_when_stale(tmp_path: Path) -> None:
     assert "run `fmnist publish`" in before.output
 
 
+@pytest.mark.slow
 def test_doctor_tries_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """The doctor really trains on both backends here, and names machine and data."""
     monkeypatch.setenv("FMNIST_DATA", "stand-in")

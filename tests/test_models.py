@@ -14,17 +14,23 @@ import pytest
 from fmnist import grid, models
 
 SCRIPT = Path(__file__).with_name("conformance.py")
-EVERY_MODEL = pytest.mark.parametrize("name", models.names())
+EVERY_MODEL = pytest.mark.parametrize(
+    "name",
+    [
+        *models.suite(),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in models.racers()),
+    ],
+)
 EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)
 
 
 @cache
-def answers() -> dict[str, tuple[int, str, str]]:
+def answers(names: tuple[str, ...]) -> dict[str, tuple[int, str, str]]:
     """Return status, output and errors of the script on each backend; both run at once, once."""
     running = {
         backend: subprocess.Popen(
-            [sys.executable, str(SCRIPT)],
-            env=grid.env_for(grid.Cell(models.names()[0], backend, "cpu"), os.environ),
+            [sys.executable, str(SCRIPT), *names],
+            env=grid.env_for(grid.Cell(names[0], backend, "cpu"), os.environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -38,12 +44,13 @@ def answers() -> dict[str, tuple[int, str, str]]:
     return {backend: (running[backend].returncode, *said[backend]) for backend in running}
 
 
-def conformance(backend: str) -> dict[str, Any]:
-    """Return what every model does on a backend, found out in one process."""
-    status, output, errors = answers()[backend]
+def conformance(backend: str, name: str) -> dict[str, Any]:
+    """Return what a model does on a backend: all racers are tried in a process, and all others."""
+    together = next(names for names in (models.suite(), models.racers()) if name in names)
+    status, output, errors = answers(together)[backend]
     assert status == 0, errors
     line = next(line for line in output.splitlines() if line.startswith("RESULT "))
-    found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))[name]
     return found
 
 
@@ -81,7 +88,7 @@ def test_recipe_can_be_run_on_the_full_set(name: str) -> None:
 @EVERY_MODEL
 def test_parameters_are_those_stated(name: str, backend: str) -> None:
     """The model has as many parameters as its file states, and a conv model has some in convs."""
-    counted = conformance(backend)[name]["parameters"]
+    counted = conformance(backend, name)["parameters"]
 
     assert counted["total"] == models.card(name).parameters
     assert (counted["conv"] > 0) == (models.card(name).family == "conv")
@@ -91,7 +98,7 @@ def test_parameters_are_those_stated(name: str, backend: str) -> None:
 @EVERY_MODEL
 def test_model_maps_images_to_logits(name: str, backend: str) -> None:
     """From (n, 28, 28, 1) to (n, 10), finite, and not through a softmax."""
-    found = conformance(backend)[name]
+    found = conformance(backend, name)
 
     assert found["input_shape"] == [None, 28, 28, 1]
     assert found["output_shape"] == [None, 10]
@@ -103,7 +110,7 @@ def test_model_maps_images_to_logits(name: str, backend: str) -> None:
 @EVERY_MODEL
 def test_model_learns(name: str, backend: str) -> None:
     """Of twenty steps on 32 images, the last one starts from a lower loss than the first."""
-    first, last = conformance(backend)[name]["loss"]
+    first, last = conformance(backend, name)["loss"]
 
     assert last < first
 
@@ -112,14 +119,14 @@ def test_model_learns(name: str, backend: str) -> None:
 @EVERY_MODEL
 def test_same_seed_gives_the_same_weights(name: str, backend: str) -> None:
     """Python's generator alone decides the initial weights, as the worker relies on."""
-    assert conformance(backend)[name]["same_seed_same_weights"]
+    assert conformance(backend, name)["same_seed_same_weights"]
 
 
 @EVERY_MODEL
 def test_compilation_is_what_keras_resolves(name: str) -> None:
     """By `jit_compile="auto"` JAX compiles by XLA, and TensorFlow on a CPU does not."""
-    assert conformance("jax")[name]["jit_compile"] is True
-    assert conformance("tensorflow")[name]["jit_compile"] is False
+    assert conformance("jax", name)["jit_compile"] is True
+    assert conformance("tensorflow", name)["jit_compile"] is False
 
 
 def test_racers_are_apart() -> None:
@@ -186,7 +193,7 @@ def test_multiply_accumulates_by_hand(
     backend: str, name: str, forward: list[int], flop: int
 ) -> None:
     """Forward, and three passes of each layer in training, but two of the first."""
-    found = conformance(backend)[name]
+    found = conformance(backend, name)
 
     assert found["forward_macs"] == forward
     assert found["train_flop_per_image"] == flop

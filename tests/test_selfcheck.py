@@ -84,13 +84,8 @@ def test_certificate_names_the_backend_that_failed(make_plan: MakePlan, trace: P
     assert got.failure.startswith("jax, stock: before its first epoch: killed by SIGKILL")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        "lenet_dropout",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("leaky_cnn", "deep_batchnorm")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["lenet_dropout", "leaky_cnn", "deep_batchnorm"])
 def test_backends_do_the_same_work(make_plan: MakePlan, model: str) -> None:
     """Real Keras on both backends: the same weights, and first steps that agree to rounding.
 

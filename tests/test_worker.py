@@ -100,6 +100,7 @@ def test_parts_take_no_longer_than_the_wall_time(run: tuple[list[Record], float]
     assert all((r.first_epoch_s or 0) > min(r.epoch_s) for r in records)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_history_on_jax(make_plan: MakePlan) -> None:
     """On JAX a seed decides weights, batches and samples: the losses repeat."""
     histories = []
@@ -141,6 +142,7 @@ def test_users_configuration_is_overruled_and_said(
     assert record.flags["keras.json image_data_format"] == "channels_first, overruled"
 
 
+@pytest.mark.slow
 @EVERY_BACKEND
 def test_validation_share_is_taken_from_the_training_images(
     make_plan: MakePlan, backend: str, monkeypatch: pytest.MonkeyPatch
