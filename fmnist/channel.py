@@ -14,20 +14,32 @@ from fmnist.models import Recipe
 from fmnist.record import (
     Count,
     EpochResult,
+    Loss,
     Parameters,
     PeakMemory,
     Peaks,
+    Predictions,
     Race,
     RaceRole,
     Seconds,
     Sha256,
+    Share,
     Task,
 )
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 Command = Literal[
-    "epoch", "predict", "latency", "recognise", "variant", "trace", "race", "peaks", "stop"
+    "epoch",
+    "predict",
+    "latency",
+    "recognise",
+    "variant",
+    "trace",
+    "race",
+    "learned",
+    "peaks",
+    "stop",
 ]
 
 
@@ -73,6 +85,8 @@ class Job(Said):
     """Of task `race`: what the run is for."""
     trace_path: str | None
     """Where task `parity` leaves its arrays."""
+    model_path: str | None = None
+    """Where task `learn` leaves the trained model."""
     cpus: tuple[int, ...] | None
 
 
@@ -114,6 +128,8 @@ class EpochDone(Said):
     processor_s: float
     evaluate_s: Seconds | None
     result: EpochResult | None
+    last: bool = False
+    """Whether a callback of the recipe has ended the training."""
 
 
 class Timed(Said):
@@ -147,6 +163,17 @@ class Raced(Said):
     race: Race
 
 
+class Learned(Said):
+    """The worker: what the trained model reaches; it lies in the job's `model_path`."""
+
+    kind: Literal["learned"] = "learned"
+    accuracy: Share
+    loss: Loss
+    validation_accuracy: Share | None
+    validation_loss: Loss | None
+    predictions: Predictions
+
+
 class PeaksReached(Said):
     """The worker: what its backend reaches here with nothing else to do."""
 
@@ -161,7 +188,7 @@ class Stopped(Said):
     peak_memory_bytes: PeakMemory
 
 
-Answer = Ready | EpochDone | Timed | Recognised | Traced | Raced | PeaksReached | Stopped
+Answer = Ready | EpochDone | Timed | Recognised | Traced | Raced | Learned | PeaksReached | Stopped
 Message = Annotated[Answer | Order, Field(discriminator="kind")]
 MESSAGE: TypeAdapter[Answer | Order] = TypeAdapter(Message)
 

@@ -55,12 +55,10 @@ def _fitted(
     """Train so many epochs; return the wall and processor seconds of each."""
     stopwatch = Stopwatch(fence=fence)
     measured: list[tuple[float, float]] = []
-    gate = train.EpochGate(
-        stopwatch,
-        lambda epoch_s, _: measured.append((epoch_s, stopwatch.processor_s)),
-        lambda: True,
+    clock = train.EpochClock(
+        stopwatch, lambda epoch_s, _: measured.append((epoch_s, stopwatch.processor_s))
     )
-    fit(*training, batch_size=batch_size, epochs=epochs, callbacks=[gate])
+    fit(*training, batch_size=batch_size, epochs=epochs, callbacks=[clock])
     return measured
 
 

@@ -25,6 +25,7 @@ from fmnist.channel import (
     Command,
     EpochDone,
     Job,
+    Learned,
     NotAMessageError,
     Order,
     PeaksReached,
@@ -49,7 +50,7 @@ LOG_TAIL_LINES = 5
 
 Turn = TypeVar("Turn")
 Expected = TypeVar(
-    "Expected", Ready, EpochDone, Timed, Recognised, Traced, Raced, PeaksReached, Stopped
+    "Expected", Ready, EpochDone, Timed, Recognised, Traced, Raced, Learned, PeaksReached, Stopped
 )
 
 
@@ -208,6 +209,7 @@ class CellRun:
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
         self._correct: str | None = None
         self._raced: Raced | None = None
+        self._learned: Learned | None = None
         self._peaks: Peaks | None = None
         self._stopped: Stopped | None = None
         self._kept: Record | None = None
@@ -253,6 +255,11 @@ class CellRun:
         """Whether nothing more will be measured."""
         return self.failure is not None or self._stopped is not None
 
+    @property
+    def has_trained(self) -> bool:
+        """Whether a callback of the recipe has ended the training."""
+        return bool(self._epochs) and self._epochs[-1].last
+
     def seconds_of(self, variant: str) -> tuple[float, ...]:
         """Return the seconds of a variant's rounds, without the first one, which compiles."""
         return tuple(done.epoch_s for done in self._variants.get(variant, ())[1:])
@@ -275,6 +282,8 @@ class CellRun:
             self._correct = self._expect(Recognised).correct
         elif order.command == "trace":
             self.traced = self._expect(Traced)
+        elif order.command == "learned":
+            self._learned = self._expect(Learned)
         elif order.command == "peaks":
             self._peaks = self._expect(PeaksReached).peaks
         else:
@@ -356,6 +365,8 @@ class CellRun:
             fields["evaluate_s"] = self._epochs[-1].evaluate_s
         if results:
             fields |= {"accuracy": results[-1].test_accuracy, "loss": results[-1].test_loss}
+        if self._learned is not None:
+            fields |= self._learned.model_dump(exclude={"kind"})
         if self._raced is not None:
             fields |= {"first_epoch_s": self._raced.first_epoch_s, "race": self._raced.race}
         if self._stopped is not None:

@@ -127,6 +127,10 @@ class Plan:
         """Return the record of a cell that ran alone, if an earlier run has it."""
         return self.done.get((task, cell, process))
 
+    def model_path(self, cell: Cell, process: int) -> Path:
+        """Return where a trained model is kept."""
+        return self.results / "models" / self.session / f"{cell.id}-{process}.keras"
+
     def log_path(self, cell: Cell, task: Task, name: str) -> Path:
         """Return where the stdout and stderr of one of the cell's processes are kept."""
         return self.results / "logs" / self.session / f"{task}-{cell.id}-{name}.log"
@@ -176,7 +180,7 @@ class Plan:
             "breakdown": grid.BREAKDOWN_STEPS * cell.batch_size,
             "parity": self.preset.parity_images,
         }
-        if task in ("train", "race"):
+        if task in ("train", "race", "learn"):
             return whole
         test = whole.test if task in ("overhead", "parity") else few
         return SetSizes(min(train[task], standin.TRAIN_IMAGES), 0, test)

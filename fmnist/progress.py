@@ -10,6 +10,9 @@ from fmnist.grid import Cell
 from fmnist.measure import Clock, Stopwatch
 from fmnist.record import Race, Record, Task
 
+COUNTED = ("train", "race", "learn")
+"""The tasks by whose records the progress of a session is reckoned."""
+
 
 class SessionProgress:
     """An observer of a session that tells a person. A context manager.
@@ -55,7 +58,7 @@ class SessionProgress:
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
         """Show a bar for the cell; processes that run together share it."""
-        if task in ("train", "race"):
+        if task in COUNTED:
             self._shares[cell] = (0, steps)
         if (cell, task) not in self._bars:
             description = f"{cell.id} {task}"
@@ -67,7 +70,7 @@ class SessionProgress:
 
     def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
         """Move the cell's bar on."""
-        if task in ("train", "race") and cell in self._shares:
+        if task in COUNTED and cell in self._shares:
             done, steps = self._shares[cell]
             self._shares[cell] = (done + 1, steps)
         detail = f"{step} {seconds:.3g} s{self._left()}"
@@ -78,7 +81,7 @@ class SessionProgress:
         """Print the cell's line: what came out, and how long the rest may take."""
         self._remove(record)
         place = "[+]"
-        if record.task in ("train", "race"):
+        if record.task in COUNTED:
             self._shares.pop(record.cell, None)
             self._ended += 1
             place = f"[{self._ended}/{self._cells}{self._left()}]"
@@ -134,6 +137,11 @@ def outcome(record: Record) -> str:
     if record.race is not None:
         return _raced(record, record.race)
     epochs = sorted(record.epoch_s)
+    if record.task == "learn":
+        return (
+            f"{record.study}, seed {record.seed}, {len(record.history)} epochs, "
+            f"accuracy {100 * (record.accuracy or 0.0):.2f} %, loss {record.loss:.4f}"
+        )
     text = f"epoch {epochs[0]:.3g} to {epochs[-1]:.3g} s (n={len(epochs)})"
     return text + (
         f", accuracy {100 * record.accuracy:.2f} %" if record.accuracy is not None else ""

@@ -9,6 +9,7 @@ Schema history:
 - 2: processes, XLA and environments as terms; tasks noise, parity, breakdown; processor time;
   `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
 - 3: modes made of knobs, and what each did; multiply-accumulates and the machine's peaks; task race
+- 4: task learn, with what the trained model makes of each test image
 """
 
 import base64
@@ -26,7 +27,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from fmnist import grid
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 MAX_LINE_BYTES = 4 * 1024 * 1024
 
 NEEDED_OF_A_WORKER = (
@@ -41,6 +42,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "breakdown": (*NEEDED_OF_A_WORKER, "epoch_s", "beside_s"),
     "parity": ("parity", "versions", "machine"),
     "race": (*NEEDED_OF_A_WORKER, "epoch_s", "race"),
+    "learn": (*NEEDED_OF_A_WORKER, "epoch_s", "accuracy", "predictions"),
 }
 """What a record of each task holds, unless it says why it failed."""
 
@@ -75,10 +77,11 @@ Rate = Annotated[float, Field(gt=0, le=1e21, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
-Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity", "race"]
+Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity", "race", "learn"]
 RaceRole = Literal["entrant", "reference", "choosing"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
+Digits = Annotated[str, Field(pattern=r"^[0-9]+$")]
 
 
 class Part(BaseModel):
@@ -255,6 +258,47 @@ class Race(Part):
         return self.adapt_s + self.fit_s
 
 
+class Predictions(Part):
+    """What a trained model makes of each image of the test set, in the order of the set."""
+
+    labels: Digits
+    """By image, a digit: the class that it is of."""
+    classes: Digits
+    """By image, a digit: the class that it is given."""
+    confidences: str
+    """By image, a byte, all in base 64: the probability of the class that is given, in 255ths."""
+
+    @classmethod
+    def of(cls, labels: np.ndarray, logits: np.ndarray) -> Self:
+        """Return the predictions of logits (n, 10) for images of the classes labels (n,)."""
+        highest = logits.astype(np.float64).max(axis=1, keepdims=True)
+        confidences = 1 / np.exp(logits - highest).sum(axis=1)  # softmax of the highest
+        return cls(
+            labels="".join(map(str, labels)),
+            classes="".join(map(str, logits.argmax(axis=1))),
+            confidences=base64.b64encode(np.rint(255 * confidences).astype(np.uint8)).decode(),
+        )
+
+    @model_validator(mode="after")
+    def _is_of_the_same_images(self) -> Self:
+        n = len(base64.b64decode(self.confidences, validate=True))
+        if not len(self.labels) == len(self.classes) == n:
+            raise ValueError("labels, classes and confidences are of the same images")
+        return self
+
+    def true(self) -> np.ndarray:
+        """Return the class of each image, uint8 (n,)."""
+        return np.frombuffer(self.labels.encode(), np.uint8) - ord("0")
+
+    def given(self) -> np.ndarray:
+        """Return the class that each image is given, uint8 (n,)."""
+        return np.frombuffer(self.classes.encode(), np.uint8) - ord("0")
+
+    def confidence(self) -> np.ndarray:
+        """Return the probability of the class that each image is given, float64 (n,)."""
+        return np.frombuffer(base64.b64decode(self.confidences), np.uint8) / 255
+
+
 class Record(Part):
     """One cell's measurement by one process. Without `failure`, all of its task is there.
 
@@ -267,11 +311,13 @@ class Record(Part):
     - Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
     - Task `parity`: the numbers, not the times, of two backends, or of two modes; no timing in it.
     - Task `race`: a whole training from the first step to the last: see `race`.
+    - Task `learn`: a whole training by the recipe, evaluated after each epoch, and `predictions`
+      after the last. Other work may have run beside it: its seconds are no timing.
 
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
     """
 
-    schema_: Literal[3] = Field(SCHEMA, alias="schema")
+    schema_: Literal[4] = Field(SCHEMA, alias="schema")
     """Version of this format."""
     session: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
     """The run that the record is of: when it began, in UTC, and four random digits."""
@@ -309,7 +355,10 @@ class Record(Part):
     environment: Name = ""
     """Name that `--env` gave to the packages the worker ran with; empty: the session's own."""
     process: Count = 0
-    """Which of the cell's processes in this task, from 0; of task `parity`, which seed."""
+    """Which of the cell's processes in this task, from 0; of tasks `parity` and `learn`, which
+    seed."""
+    study: Name = ""
+    """Of task `learn`: what the training is a part of."""
     recipe: Recipe
     """What the model was compiled with."""
     epoch_s: tuple[Seconds, ...] = ()
@@ -336,17 +385,24 @@ class Record(Part):
     images_per_s: Annotated[float, Field(gt=0)] | None = None
     """`train_images` over the geometric mean of `epoch_s`."""
     accuracy: Share | None = None
-    """Share of the test images recognised after the last epoch."""
+    """Share of the test images recognised after the training."""
     loss: Loss | None = None
-    """Loss on the test set after the last epoch, regularisation included; NaN if it diverged."""
+    """Loss on the test set after the training, regularisation included; NaN if it diverged."""
+    validation_accuracy: Share | None = None
+    """Of task `learn`: share of the validation images recognised after the training; null without
+    a validation set."""
+    validation_loss: Loss | None = None
+    """Of task `learn`: loss on the validation set after the training; null without one."""
     history: tuple[EpochResult, ...] = ()
-    """Of task `train`: what each epoch achieved, the first one included."""
+    """Of tasks `train` and `learn`: what each epoch achieved, the first one included."""
     correct: str | None = None
     """Which test images were recognised after the last epoch: see `packed`."""
     parity: Parity | None = None
     """Of task `parity`: the certificate."""
     race: Race | None = None
     """Of task `race`: what the training took and what it reached."""
+    predictions: Predictions | None = None
+    """Of task `learn`: what the trained model makes of each test image."""
     parameters: Parameters | None = None
     """Weights of the model."""
     forward_macs: dict[str, Count | None] = {}
@@ -404,14 +460,7 @@ class Record(Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        last = self.history[-1] if self.history else None
-        if last is not None and (self.accuracy, str(self.loss)) != (
-            last.test_accuracy,
-            str(last.test_loss),  # as text: a diverged run's NaN equals itself
-        ):
-            raise ValueError("accuracy and loss must be those of the last epoch in history")
-        if last is None and self.accuracy is not None:
-            raise ValueError("an accuracy needs the history that it came from")
+        self._reached_what_its_history_says()
         expected = throughput(self.train_images, self.epoch_s)
         if not (self.images_per_s == expected or _close(self.images_per_s, expected)):
             raise ValueError("images_per_s must be train_images over the geometric mean of epoch_s")
@@ -428,6 +477,24 @@ class Record(Part):
             if any(len(seconds) != len(self.epoch_s) for seconds in neighbours):
                 raise ValueError("epoch_s, processor_s and beside_s are neighbours, equally many")
         return self
+
+    def _reached_what_its_history_says(self) -> None:
+        last = self.history[-1] if self.history else None
+        if last is None and self.accuracy is not None:
+            raise ValueError("an accuracy needs the history that it came from")
+        # A callback may put earlier weights back at the end of task learn.
+        if last is not None and self.task != "learn":
+            reached = (last.test_accuracy, str(last.test_loss))  # NaN equals itself as text
+            if (self.accuracy, str(self.loss)) != reached:
+                raise ValueError("accuracy and loss must be those of the last epoch in history")
+        if self.predictions is not None:
+            hits = self.predictions.true() == self.predictions.given()
+            half_an_image = 0.5 / self.test_images
+            if (
+                len(hits) != self.test_images
+                or abs(hits.mean() - (self.accuracy or 0.0)) > half_an_image
+            ):
+                raise ValueError("accuracy must be that of predictions, one for each test image")
 
     def _counts_what_its_layers_do(self) -> None:
         if self.train_flop_per_image is None:
@@ -451,7 +518,7 @@ class Record(Part):
         ]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
-        if self.task == "train" and len(self.history) != 1 + len(self.epoch_s):
+        if self.task in ("train", "learn") and len(self.history) != 1 + len(self.epoch_s):
             raise ValueError("history must hold the first epoch and every epoch in epoch_s")
         return self
 
@@ -519,12 +586,16 @@ def _from_1(document: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "schema": 2, **({"beside_s": {"plain": plain}} if plain else {})}
 
 
-def _from_2(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of schema 2 as one of schema 3, which only adds fields."""
-    return {**document, "schema": 3}
+def _next_with_more_fields(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as one of the next schema, which only adds fields."""
+    return {**document, "schema": document["schema"] + 1}
 
 
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: _from_1,
+    2: _next_with_more_fields,
+    3: _next_with_more_fields,
+}
 """By schema, what makes the next one of it."""
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from fmnist import parity
+from fmnist import models, parity
 from fmnist.grid import XLA
 from fmnist.layers import PatchConv2D, RandomMirror, RandomShift
 from fmnist.measure import Fence, Stopwatch
@@ -113,38 +114,54 @@ def restorer(model: keras.Model) -> Callable[[], None]:
     return restore
 
 
-class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Times each epoch of a `fit`, reports it, and asks whether to go on.
+class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Times each epoch of a `fit`: the first of its callbacks.
 
     It defines no per-batch hook: one would make Keras wait for the device at every batch on JAX.
 
     Args:
         stopwatch: started when the epoch begins, stopped when its last batch is done; it keeps
-            the epoch's processor time for `report` to ask.
-        report: is given the seconds and Keras's logs of the epoch; what it does is not timed.
-        go_on: returns whether there is to be another epoch; may block, which is not timed.
+            the epoch's processor time.
+        measured: is given the seconds and Keras's logs of the epoch; what it does is not timed.
+            What it returns is put into the logs, for the callbacks after this one.
     """
 
     def __init__(
         self,
         stopwatch: Stopwatch,
-        report: Callable[[float, Mapping[str, float]], None],
-        go_on: Callable[[], bool],
+        measured: Callable[[float, Mapping[str, float]], Mapping[str, float] | None],
     ) -> None:
         super().__init__()
         self._stopwatch = stopwatch
-        self._report = report
-        self._go_on = go_on
+        self._measured = measured
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
         """Start the stopwatch."""
         self._stopwatch.start()
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
-        """Stop the stopwatch, report, and ask."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Stop the stopwatch, and hand on what it says."""
         seconds = self._stopwatch.stop()
-        self._report(seconds, {name: float(value) for name, value in (logs or {}).items()})
-        if not self._go_on():
+        logs = {} if logs is None else logs
+        found = self._measured(seconds, {name: float(value) for name, value in logs.items()})
+        logs.update(found or {})
+
+
+class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Asks after each epoch whether to go on: the last of the callbacks.
+
+    Args:
+        go_on: is told whether another callback has ended the training; returns whether there is to
+            be another epoch; may block, which is not timed.
+    """
+
+    def __init__(self, go_on: Callable[[bool], bool]) -> None:
+        super().__init__()
+        self._go_on = go_on
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Ask."""
+        if not self._go_on(bool(self.model.stop_training)):
             self.model.stop_training = True
 
 
@@ -267,6 +284,18 @@ def recognised(
 def classes_of(labels: np.ndarray) -> np.ndarray:
     """Return the class of each label (n,); labels (n,) or, one-hot, (n, 10)."""
     return labels.argmax(axis=1) if labels.ndim > 1 else labels
+
+
+def save(name: str, weights: list[np.ndarray], path: Path) -> None:
+    """Save a model of the suite with these weights as a `.keras` file, whole or not at all.
+
+    It is built anew by its name: uncompiled, and of Keras's own layers whatever the mode.
+    """
+    model = models.build(name)
+    model.set_weights(weights)
+    whole = path.with_suffix(".new.keras")
+    model.save(whole)
+    whole.replace(path)
 
 
 def predict_one(model: keras.Model, image: np.ndarray) -> np.ndarray:

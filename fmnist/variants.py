@@ -91,7 +91,7 @@ class Variants:
         n = (steps or self._steps) * self._batch_size
         stopwatch = Stopwatch(fence=train.fence_of(model) if fenced else no_fence)
         measured: list[float] = []
-        gate = train.EpochGate(stopwatch, lambda s, _: measured.append(s), lambda: False)
+        clock = train.EpochClock(stopwatch, lambda seconds, _: measured.append(seconds))
         train_on = (
             self._loop.fit if self._loop and model is self._model else partial(train.fit, model)
         )
@@ -100,7 +100,7 @@ class Variants:
             self._labels[:n],
             batch_size=self._batch_size,
             epochs=1,
-            callbacks=[gate, *more],
+            callbacks=[clock, *more],
         )
         return measured[0], stopwatch.processor_s
 

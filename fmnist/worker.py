@@ -13,7 +13,7 @@ import random
 import resource
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +24,7 @@ from fmnist.channel import (
     Channel,
     EpochDone,
     Job,
+    Learned,
     Order,
     PeaksReached,
     Raced,
@@ -34,7 +35,7 @@ from fmnist.channel import (
     Traced,
 )
 from fmnist.measure import Stopwatch
-from fmnist.record import EpochResult, PeakMemory, packed
+from fmnist.record import EpochResult, PeakMemory, Predictions, packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,60 +239,74 @@ class Served:
         if order.command == "variant":
             epoch_s, processor_s = self._variants.run(order.variant)
             return EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
-        if order.command == "recognise":
-            return Recognised(correct=packed(self._recognised()))
-        if order.command == "trace":
-            return self._traced()
-        if order.command == "race":
-            return self._raced()
-        if order.command == "peaks":
-            return self._peaks()
+        answers: Mapping[str, Callable[[], Answer]] = {
+            "recognise": lambda: Recognised(correct=packed(self._recognised())),
+            "trace": self._traced,
+            "race": self._raced,
+            "learned": self._learned,
+            "peaks": self._peaks,
+        }
+        if order.command in answers:
+            return answers[order.command]()
         return Timed(seconds=self._timed_prediction(order))
 
     def _fit(self) -> Order:
         """Train an epoch for each order to do so; return the first order that is another one."""
         following: list[Order] = []
+        done: list[EpochDone] = []
         stopwatch = Stopwatch(fence=self._fence)
 
-        def go_on() -> bool:
+        def measured(epoch_s: float, logs: Mapping[str, float]) -> Mapping[str, float]:
+            done[:] = [self._epoch_done(epoch_s, stopwatch.processor_s, logs)]
+            result = done[0].result
+            if result is None or result.validation_loss is None:
+                return {}
+            # As Keras names them: its own callbacks look for these.
+            accuracy = result.validation_accuracy or 0.0
+            return {"val_loss": result.validation_loss, "val_accuracy": accuracy}
+
+        def go_on(has_ended: bool) -> bool:  # noqa: FBT001  # a callback's signature
+            self._channel.send(done[0].model_copy(update={"last": has_ended}))
             following[:] = [self._next_order()]
             return following[0].command == "epoch"
 
-        def report(epoch_s: float, logs: Mapping[str, float]) -> None:
-            self._report_epoch(epoch_s, stopwatch.processor_s, logs)
-
-        gate = self._train.EpochGate(stopwatch, report, go_on)
         fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
         fit(
             *self._sets.train,
             batch_size=self._job.batch_size,
             epochs=self._job.epochs,
-            callbacks=[gate],
+            callbacks=[
+                self._train.EpochClock(stopwatch, measured),
+                self._train.EpochGate(go_on),
+            ],
         )
         return following[0]
 
-    def _report_epoch(self, epoch_s: float, processor_s: float, logs: Mapping[str, float]) -> None:
-        """Evaluate, outside the clock, where the task asks for it; then report."""
+    def _epoch_done(
+        self, epoch_s: float, processor_s: float, logs: Mapping[str, float]
+    ) -> EpochDone:
+        """Return what an epoch achieved: evaluated, outside the clock, where the task asks it."""
         done = EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
-        if self._job.task != "train":
-            self._channel.send(done)
-            return
+        if self._job.task not in ("train", "learn"):
+            return done
         stopwatch = Stopwatch()
         stopwatch.start()
         test_loss, test_accuracy = self._evaluate(self._sets.test)
         evaluate_s = stopwatch.stop()
-        validation = (
-            self._evaluate(self._sets.validation) if self._sets.validation else (None, None)
-        )
+        validation_loss, validation_accuracy = self._validation()
         result = EpochResult(
             train_loss=logs["loss"],
             train_accuracy=logs["accuracy"],
-            validation_loss=validation[0],
-            validation_accuracy=validation[1],
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )
-        self._channel.send(done.model_copy(update={"evaluate_s": evaluate_s, "result": result}))
+        return done.model_copy(update={"evaluate_s": evaluate_s, "result": result})
+
+    def _validation(self) -> tuple[float, float] | tuple[None, None]:
+        """Return loss and accuracy on the validation set; nothing without one."""
+        return self._evaluate(self._sets.validation) if self._sets.validation else (None, None)
 
     def _evaluate(self, images: Images) -> tuple[float, float]:
         return self._train.evaluate(self._model, *images, batch_size=self._job.batch_size)
@@ -323,6 +338,25 @@ class Served:
             raise ValueError("a job of choosing needs a validation set")
         fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
         return heat.run(self._model, fit, sets.train, to_read, job)
+
+    def _learned(self) -> Learned:
+        """Return what the trained model makes of the test set, and save it."""
+        job, test = self._job, self._sets.test
+        if job.model_path is None:
+            raise ValueError("a job of learning needs a model_path")
+        path = Path(job.model_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._train.save(self._card.name, self._model.get_weights(), path)
+        loss, accuracy = self._evaluate(test)
+        validation_loss, validation_accuracy = self._validation()
+        logits = self._train.predict(self._model, test.images, job.batch_size)
+        return Learned(
+            accuracy=accuracy,
+            loss=loss,
+            validation_accuracy=validation_accuracy,
+            validation_loss=validation_loss,
+            predictions=Predictions.of(self._train.classes_of(test.labels), logits),
+        )
 
     def _peaks(self) -> PeaksReached:
         """Measure what the machine gives; the arrays for it are no memory of the cell's."""

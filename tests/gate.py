@@ -4,6 +4,7 @@ Run by test_train.py in a process of its own for each backend.
 """
 
 import json
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -55,24 +56,25 @@ def main() -> None:
         happened.append("clock")
         return float(len(happened))
 
-    def report(seconds: float, logs: dict[str, float]) -> None:
+    def report(seconds: float, logs: Mapping[str, float]) -> None:
         happened.append("report")
         reported.append((seconds, sorted(logs)))
         # What the worker does here: an evaluation inside the fit, which must not disturb it.
         train.evaluate(model, images, labels, 32)
 
-    def go_on() -> bool:
+    def go_on(has_ended: bool) -> bool:  # noqa: ARG001, FBT001
         happened.append("ask")
         return len(reported) < STOP_AFTER
 
     images = np.zeros((64, 28, 28, 1), "float32")
     labels = np.zeros(64, "int32")
-    gate = train.EpochGate(Stopwatch(clock, fence), report, go_on)  # type: ignore[arg-type]
-    train.fit(model, images, labels, batch_size=32, epochs=EPOCHS_ALLOWED, callbacks=[gate])
+    callbacks = [train.EpochClock(Stopwatch(clock, fence), report), train.EpochGate(go_on)]
+    train.fit(model, images, labels, batch_size=32, epochs=EPOCHS_ALLOWED, callbacks=callbacks)
     per_batch = [
         name
+        for ours in (train.EpochClock, train.EpochGate)
         for name in ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
-        if getattr(train.EpochGate, name) is not getattr(keras.callbacks.Callback, name)
+        if getattr(ours, name) is not getattr(keras.callbacks.Callback, name)
     ]
     worker.seed_generators(0)
     orders = [order_of_images(seen) for seen in epochs_seen(3)]

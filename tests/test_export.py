@@ -20,7 +20,7 @@ from samples import RESULT, counted, failed, noise, pair, parity, record
 
 import fmnist
 from fmnist import grid
-from fmnist.record import Record, read
+from fmnist.record import SCHEMA, Record, read
 from fmnist.report import export
 
 RAW = sorted((Path(__file__).parent.parent / "results" / "raw").glob("*.jsonl"))
@@ -234,7 +234,7 @@ def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
     assert types["seconds" if make is export.rounds else "accuracy"] == pa.float64()
     assert table.schema.metadata == {
         b"fmnist.version": fmnist.__version__.encode(),
-        b"fmnist.schema": b"3",
+        b"fmnist.schema": str(SCHEMA).encode(),
         b"fmnist.table": b"rounds" if make is export.rounds else b"records",
     }
 

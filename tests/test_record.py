@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from samples import RESULT, counted, failed, fields, noise, parity, record
 
-from fmnist.record import Parity, Record, append, packed, read, unpacked
+from fmnist.record import SCHEMA, Parity, Record, append, packed, read, unpacked
 
 SCHEMA_1 = Path(__file__).parent / "expected" / "schema1.jsonl"
 
@@ -160,19 +160,19 @@ def test_lines_of_schema_1_are_read() -> None:
         assert {name: now[name] for name in before} == before
 
 
-def test_record_of_schema_1_is_written_as_schema_3() -> None:
-    """What was read from schema 1 is written with schema 3 and a digest, and read back equal."""
+def test_record_of_schema_1_is_written_as_the_newest() -> None:
+    """What was read from schema 1 is written as the newest, with a digest, and read back equal."""
     for original in read(SCHEMA_1)[0]:
         line = original.to_json()
 
-        assert json.loads(line)["schema"] == 3
+        assert json.loads(line)["schema"] == SCHEMA
         assert "digest" in json.loads(line)
         assert Record.from_json(line) == original
 
 
-def test_field_of_schema_1_is_unknown_to_schema_3() -> None:
+def test_field_of_schema_1_is_unknown_to_the_newest() -> None:
     """A line that mixes two schemas is refused, with the field's name."""
-    mixed = fields() | {"schema": 3, "plain_epoch_s": [2.0, 2.0, 2.0]}
+    mixed = fields() | {"schema": SCHEMA, "plain_epoch_s": [2.0, 2.0, 2.0]}
 
     with pytest.raises(ValueError, match="plain_epoch_s: Extra inputs"):
         Record.from_json(json.dumps(mixed))

@@ -3,7 +3,7 @@
 import click
 
 import fmnist
-from fmnist.cli import about, race, reports, session
+from fmnist.cli import about, race, reports, reproduce, session
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -13,7 +13,15 @@ def main() -> None:
 
 
 for command in (
-    *(session.run, race.race, reports.report, reports.compare, reports.check, reports.history),
+    *(
+        session.run,
+        race.race,
+        reproduce.reproduce,
+        reports.report,
+        reports.compare,
+        reports.check,
+        reports.history,
+    ),
     *(
         reports.export,
         reports.publish,

@@ -1,39 +1,27 @@
 """`fmnist race`: how soon an accuracy is reached."""
 
-import dataclasses
-import os
 from functools import partial
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from fmnist import models, plan
 from fmnist import race as racing
 from fmnist.cli.errors import BadInput
-from fmnist.cli.session import carry_out, with_options
-from fmnist.options import OPTIONS
+from fmnist.cli.session import carry_out, made_plan, some_of, with_options
 from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.report.choose import sessions_of
 
-DEFAULTS = {"preset": "full", "seeds": FEWEST_SEEDS}
-HELP = {
-    "seeds": "fresh seeds of each entrant, each in a process of its own",
-    "models": "comma-separated; default: the racers",
-}
-SHARED = (
-    *("preset", "backends", "devices", "modes", "models", "python", "precision", "seeds"),
-    *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
-)
-"""The options of a session that a race has too."""
-RACE_OPTIONS = tuple(
-    dataclasses.replace(
-        option,
-        default=DEFAULTS.get(option.name, option.default),
-        help=HELP.get(option.name, option.help),
-    )
-    for option in OPTIONS
-    if option.name in SHARED
+RACE_OPTIONS = some_of(
+    (
+        *("preset", "backends", "devices", "modes", "models", "python", "precision", "seeds"),
+        *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
+    ),
+    defaults={"preset": "full", "seeds": FEWEST_SEEDS},
+    helps={
+        "seeds": "fresh seeds of each entrant, each in a process of its own",
+        "models": "comma-separated; default: the racers",
+    },
 )
 
 
@@ -70,20 +58,11 @@ def _planned(
     options: dict[str, Any], target: float | None, varied: tuple[str, ...] | None
 ) -> tuple[plan.Plan, list[racing.Start]]:
     try:
-        if options["resume"]:  # by its own options: what was not typed is left out
-            options = {name: value for name, value in options.items() if _typed(name)}
-        elif not options["models"]:
+        if not options["resume"] and not options["models"]:
             options["models"] = ",".join(models.racers(target))
-        given = {option.name: option.default for option in OPTIONS} | options
-        planned = plan.make(given, os.environ)
+        planned = made_plan(options)
         starts = racing.lineup(planned, planned.options["seeds"], varied)
         racing.check_resumed(planned, starts)
     except ValueError as error:
         raise BadInput(str(error)) from error
     return planned, starts
-
-
-def _typed(name: str) -> bool:
-    """Tell whether an option was given on the command line."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is ParameterSource.COMMANDLINE

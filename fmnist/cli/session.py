@@ -1,13 +1,15 @@
 """`fmnist run`: the session that pytest runs, without pytest."""
 
+import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 import fmnist
@@ -93,6 +95,38 @@ def announcement(planned: plan.Plan) -> list[str]:
         *[f"notice: {text}" for text in planned.notices],
         *[f"notice: {text}" for text in machine.disturbances()],
     ]
+
+
+def made_plan(options: dict[str, Any]) -> plan.Plan:
+    """Return the plan of a command that has some of OPTIONS, with defaults of its own.
+
+    A session that is resumed goes on by its own options: what was not typed is left out. Raises
+    ValueError saying what is wrong.
+    """
+    if options["resume"]:
+        options = {name: value for name, value in options.items() if _typed(name)}
+    return plan.make({option.name: option.default for option in OPTIONS} | options, os.environ)
+
+
+def _typed(name: str) -> bool:
+    """Tell whether an option was given on the command line."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is ParameterSource.COMMANDLINE
+
+
+def some_of(
+    shared: Sequence[str], defaults: Mapping[str, Any], helps: Mapping[str, str]
+) -> tuple[Option, ...]:
+    """Return the options of these names, with defaults and help of a command's own."""
+    return tuple(
+        dataclasses.replace(
+            option,
+            default=defaults.get(option.name, option.default),
+            help=helps.get(option.name, option.help),
+        )
+        for option in OPTIONS
+        if option.name in shared
+    )
 
 
 def _planned(options: dict[str, Any]) -> plan.Plan:

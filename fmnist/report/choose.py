@@ -61,6 +61,8 @@ def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
     """Tell whether two sessions agree in terms and versions: none of known noise, and no race."""
     if any(r.task in ("noise", "race") for r in (*ours, *theirs)):
         return False
+    if {r.study for r in ours} != {r.study for r in theirs}:
+        return False
     versions = [
         {n: v for r in records for n, v in r.versions.items()} for records in (ours, theirs)
     ]

@@ -8,7 +8,7 @@ from functools import partial
 
 from fmnist import stats
 from fmnist.record import Record, by_cell, samples
-from fmnist.report import leaderboard, trust, trust_tables, tuned_tables
+from fmnist.report import leaderboard, reproduction, trust, trust_tables, tuned_tables
 from fmnist.report.choose import Rows, backends_of, good, of_main_modes
 from fmnist.report.columns import (
     Column,
@@ -63,6 +63,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         trust_tables.parity(records),
         leaderboard.leaderboard(records),
         leaderboard.choosing(records),
+        reproduction.table(records),
         speed(records, against),
         tuned_tables.tuned(records),
         tuned_tables.reduced_precision(records),

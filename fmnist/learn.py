@@ -1,0 +1,112 @@
+"""What models learn: whole trainings by recipe, seed after seed. The parent's side.
+
+Each training is a process of its own and ends in a record of task `learn`, with a history of all
+epochs and what the trained model makes of each test image, and in a saved model. Nothing here is
+timed for a table: trainings may share the machine with other work.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from fmnist import models, standin
+from fmnist.channel import Job, Order
+from fmnist.grid import Cell
+from fmnist.launch import CellRun, Observer, Program, recipe_of
+from fmnist.models import Recipe
+from fmnist.options import PlanError
+from fmnist.plan import Plan
+from fmnist.record import Record
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training in a process of its own.
+
+    Attributes:
+        cell: its batch size is that of the training.
+        recipe: its epochs are the most that are trained.
+        seed: of the split, the weights, dropout and, on JAX, the order of batches.
+        process: which of the cell's trainings in the session this is, from 0.
+        study: what it is a part of.
+    """
+
+    cell: Cell
+    recipe: Recipe
+    seed: int
+    process: int
+    study: str
+
+    def job(self, plan: Plan) -> Job:
+        """Return what the worker is told."""
+        images = plan.preset.train_images or standin.TRAIN_IMAGES
+        own = {
+            "recipe": self.recipe,
+            "epochs": self.recipe.epochs,
+            "seed": self.seed,
+            "train_images": images,
+            "validation_images": round(images * self.recipe.validation_share),
+            "model_path": str(plan.model_path(self.cell, self.process).absolute()),
+        }
+        return plan.job(self.cell, "learn").model_copy(update=own)
+
+
+def trainings(
+    plan: Plan, entrants: Sequence[tuple[Cell, Recipe]], seeds: int, study: str
+) -> list[Training]:
+    """Return the trainings of all entrants, seed after seed, so that a cut leaves whole seeds.
+
+    Raises PlanError for less than one seed.
+    """
+    if seeds < 1:
+        raise PlanError(f"--seeds must be at least 1, got {seeds}")
+    processes: Counter[Cell] = Counter()
+    found = []
+    for seed in range(plan.seed, plan.seed + seeds):
+        for entrant, recipe in entrants:
+            cell = dataclasses.replace(entrant, batch_size=recipe.batch_size)
+            found.append(Training(cell, recipe, seed, processes[cell], study))
+            processes[cell] += 1
+    return found
+
+
+def by_own_recipe(plan: Plan) -> list[tuple[Cell, Recipe]]:
+    """Return the plan's cells, each with its model's recipe."""
+    return [(cell, models.card(cell.model).recipe) for cell in plan.cells]
+
+
+def run_learning(
+    plan: Plan, planned: Iterable[Training], observer: Observer, program: Program = None
+) -> Iterator[Record]:
+    """Run the trainings one after the other; yield each record once it is on the disk.
+
+    What an earlier run of a resumed session has learned is yielded as it is.
+    """
+    plan.begin()
+    done = {(r.cell, r.process, r.seed, r.study, r.recipe): r for r in plan.done.values()}
+    for training in planned:
+        t = training
+        earlier = done.get((t.cell, t.process, t.seed, t.study, recipe_of(t.recipe)))
+        yield earlier or run(plan, training, observer, program)
+
+
+def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:
+    """Run one training in a fresh process; return its record, which is on the disk by then."""
+    epochs = training.recipe.epochs
+    run = CellRun(plan, training.cell, training.job(plan), observer, process=training.process)
+    try:
+        with ExitStack() as resources:
+            run.start(resources, program, steps=epochs + 2)
+            for _ in range(epochs):
+                run.take(Order(command="epoch"))
+                if run.has_trained:
+                    break
+            run.take(Order(command="learned"))
+            run.take(Order(command="stop"))
+    finally:
+        record = run.keep(
+            seed=training.seed, recipe=recipe_of(training.recipe), study=training.study
+        )
+    return record

@@ -1,0 +1,275 @@
+"""What was published beside what is learned here: the table of claims, with a verdict on each.
+
+A published figure is of one training by somebody else; ours is the mean over seeds with Student's t
+interval. `reproduced`: the interval holds the published figure. `exceeded`: all of it is better.
+`not reproduced`: all of it is worse. Fewer than three seeds, a sample of the images or the stand-in
+give no verdict.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fmnist import stats
+from fmnist.claims import CLAIMS, Claim, NoGainAfter, Order, project_of
+from fmnist.grid import BACKENDS
+from fmnist.record import EpochResult, Record
+from fmnist.report.choose import good
+from fmnist.report.render import NOTHING, Table, joined, percent
+from fmnist.report.terms import terms_of
+from fmnist.stats import Estimate
+
+STUDY: Final = "reproduce"
+FEWEST_SEEDS: Final = 3
+"""Two give an interval that holds nearly everything."""
+REPRODUCED, EXCEEDED, NOT_REPRODUCED = "reproduced", "exceeded", "not reproduced"
+
+Side = Mapping[str, Sequence[Record]]
+"""By model, its trainings on one backend, device, mode and precision."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a claim comes to on one side.
+
+    Attributes:
+        estimate: of the figure, or of a difference that the claim says is not below 0.
+        reference: what the estimate is held against: the published figure, or 0.
+        higher_is_better: for the figure.
+        shown: the estimate as the table has it.
+        gap: by how much the estimate is above the reference, as the table has it.
+    """
+
+    estimate: Estimate
+    reference: float
+    higher_is_better: bool
+    shown: str
+    gap: str
+
+    @property
+    def verdict(self) -> str | None:
+        """What the interval says; None for too few seeds."""
+        found = self.estimate
+        if found.n < FEWEST_SEEDS or found.low is None or found.high is None:
+            return None
+        if found.low <= self.reference <= found.high:
+            return REPRODUCED
+        above = found.low > self.reference
+        return EXCEEDED if above == self.higher_is_better else NOT_REPRODUCED
+
+
+def learned(records: Sequence[Record]) -> list[Record]:
+    """Return the trainings that were to reproduce something, and did not fail."""
+    return [r for r in good(records, "learn") if r.study == STUDY]
+
+
+def sides(records: Sequence[Record]) -> dict[tuple[str, ...], dict[str, list[Record]]]:
+    """Return the trainings by backend, device, mode and precision, then by model."""
+    found: dict[tuple[str, ...], dict[str, list[Record]]] = {}
+    for record in learned(records):
+        place = (record.backend, record.device, record.mode, record.precision)
+        found.setdefault(place, {}).setdefault(record.model, []).append(record)
+    return dict(sorted(found.items(), key=lambda item: item[0], reverse=True))
+
+
+def finding(claim: Claim | Order | NoGainAfter, side: Side) -> Finding | None:
+    """Return what a claim comes to; None where what it speaks of was not trained so far."""
+    if isinstance(claim, Claim):
+        return _of_figure(claim, side)
+    return _of_order(claim, side) if isinstance(claim, Order) else _of_no_gain(claim, side)
+
+
+def _of_figure(claim: Claim, side: Side) -> Finding | None:
+    values = [
+        value
+        for record in side.get(claim.model, ())
+        if (value := figure(record, claim.figure, claim.epoch)) is not None
+    ]
+    if not values:
+        return None
+    estimate, show = stats.mean(values), _shower(claim.figure)
+    gap = estimate.value - claim.published
+    return Finding(
+        *(estimate, claim.published, claim.higher_is_better),
+        shown=_with_interval(estimate, show),
+        gap=f"{100 * gap:+.2f} points" if show is percent else f"{gap:+.4f}",
+    )
+
+
+def _of_order(claim: Order, side: Side) -> Finding | None:
+    """Return by how much the better model is better, seed by seed."""
+    by_seed: list[dict[int, float]] = [
+        {
+            record.seed: value
+            for record in side.get(model, ())
+            if (value := figure(record, claim.figure, None)) is not None
+        }
+        for model in (claim.better, claim.worse)
+    ]
+    better, worse = by_seed
+    sign = 1 if claim.figure.endswith("_accuracy") else -1
+    gains = [sign * (better[seed] - worse[seed]) for seed in sorted(better.keys() & worse.keys())]
+    return _of_gains(gains, _shower(claim.figure))
+
+
+def _of_no_gain(claim: NoGainAfter, side: Side) -> Finding | None:
+    """Return how much the best epoch up to the claim's is above the best one after it."""
+    gains = []
+    for record in side.get(claim.model, ()):
+        found = [e.validation_accuracy for e in record.history if e.validation_accuracy is not None]
+        if len(found) > claim.epoch:
+            gains.append(max(found[: claim.epoch]) - max(found[claim.epoch :]))
+    return _of_gains(gains, percent)
+
+
+def _of_gains(gains: Sequence[float], show: Callable[[float], str]) -> Finding | None:
+    if not gains:
+        return None
+    estimate = stats.mean(gains)
+    unit = " points" if show is percent else ""
+    shown = f"{_with_interval(estimate, lambda value: _signed(value, show))}{unit}"
+    return Finding(estimate, 0.0, higher_is_better=True, shown=shown, gap="")
+
+
+def figure(record: Record, name: str, epoch: int | None) -> float | None:
+    """Return a figure of a training's epoch, from 1, or of its last; None where it has none."""
+    history: tuple[EpochResult, ...] = record.history
+    if not history or (epoch or 1) > len(history):
+        return None
+    value: float | None = getattr(history[-1 if epoch is None else epoch - 1], name)
+    return value
+
+
+def table(records: Sequence[Record]) -> Table | None:
+    """Return the table of claims: the published figure, ours on each side, a verdict."""
+    found = sides(records)
+    rows = [
+        (claim, [finding(claim, side) for side in found.values()])
+        for claim in CLAIMS
+        if any(finding(claim, side) is not None for side in found.values())
+    ]
+    if not rows:
+        return None
+    judged = _may_judge(learned(records))
+    header = ["project", "model", "claim", "published"]
+    for place in found:
+        name = " ".join(part for part in place if part in _distinguishing(found))
+        header += [name, "n", "verdict"]
+    return Table(
+        "Reproduction: what was published, and what is learned here",
+        tuple(header),
+        tuple(
+            (*_claimed(claim), *(cell for f in findings for cell in _cells(f, judged=judged)))
+            for claim, findings in rows
+        ),
+        (*_rules(records), *terms_of(learned(records))),
+    )
+
+
+def _may_judge(records: Sequence[Record]) -> bool:
+    return all((r.dataset, r.preset) == ("fashion-mnist", "full") for r in records)
+
+
+def _distinguishing(found: Mapping[tuple[str, ...], object]) -> set[str]:
+    """Return the words that tell the sides apart: the backend always, others where they differ."""
+    columns = list(zip(*found, strict=True))
+    return set(columns[0]) | {w for column in columns[1:] if len(set(column)) > 1 for w in column}
+
+
+def _claimed(claim: Claim | Order | NoGainAfter) -> tuple[str, str, str, str]:
+    """Return project, model, claim and published figure."""
+    if isinstance(claim, Claim):
+        show = _shower(claim.figure)
+        when = "at the end" if claim.epoch is None else f"epoch {claim.epoch}"
+        unit = " [%]" if show is percent else ""
+        model, text = claim.model, f"{_in_words(claim.figure)}, {when}{unit}"
+        published = show(claim.published)
+    elif isinstance(claim, Order):
+        model, published = claim.better, "better"
+        text = f"{_in_words(claim.figure)} against {claim.worse}"
+    else:
+        model, published = claim.model, "none"
+        text = f"validation accuracy gained after epoch {claim.epoch}: best before less best after"
+    project = project_of(model)
+    return project or NOTHING, model, text, published
+
+
+def _cells(found: Finding | None, *, judged: bool) -> tuple[str, str, str]:
+    """Return figure, number of seeds and verdict of one side."""
+    if found is None:
+        return NOTHING, "0", NOTHING
+    if not judged:
+        verdict = "a sample: none"
+    elif found.verdict is None:
+        verdict = "too few seeds"
+    elif found.verdict == NOT_REPRODUCED and found.gap:
+        verdict = f"{NOT_REPRODUCED} ({found.gap})"
+    else:
+        verdict = found.verdict
+    return found.shown, str(found.estimate.n), verdict
+
+
+def _rules(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what a verdict means, and what was cut."""
+    cut = [
+        f"{model} {joined(sorted({len(r.history) for r in trained}))} of "
+        f"{joined(sorted({r.recipe.epochs for r in trained}))} epochs"
+        for side in sides(records).values()
+        for model, trained in side.items()
+        if any(len(r.history) < r.recipe.epochs for r in trained)
+    ]
+    return (
+        "ours: mean over n seeds with its 95 % interval (Student's t), each a training by the "
+        "model's whole recipe in a process of its own; published: one training by others",
+        f"{REPRODUCED}: the interval holds the published figure; {EXCEEDED}: all of it is better; "
+        f"{NOT_REPRODUCED}: all of it is worse, by so much in the mean; a difference is positive "
+        f"where the claim holds, and {EXCEEDED} where its whole interval is; fewer than "
+        f"{FEWEST_SEEDS} seeds give no verdict",
+        *([f"cut: {', '.join(cut)}"] if cut else []),
+    )
+
+
+def sentences(records: Sequence[Record]) -> list[str]:
+    """Return how many claims hold on each backend, and which do not."""
+    if not learned(records) or not _may_judge(learned(records)):
+        return []
+    made = []
+    for place, side in sides(records).items():
+        verdicts = {
+            claim: found.verdict
+            for claim in CLAIMS
+            if (found := finding(claim, side)) is not None and found.verdict is not None
+        }
+        if not verdicts:
+            continue
+        missed = [claim for claim, verdict in verdicts.items() if verdict == NOT_REPRODUCED]
+        listed = "; ".join(" ".join(_claimed(claim)[1:3]) for claim in missed)
+        made.append(
+            f"Reproduction on {BACKENDS[place[0]].title} ({', '.join(place[1:])}): "
+            f"{len(verdicts) - len(missed)} of {len(verdicts)} published claims are reproduced or "
+            f"exceeded{f', not so: {listed}' if missed else ''}."
+        )
+    return made
+
+
+def _in_words(name: str) -> str:
+    return name.replace("train_", "training ").replace("_", " ")
+
+
+def _shower(name: str) -> Callable[[float], str]:
+    """Return how a figure is shown: an accuracy in per cent, a loss with four decimals."""
+    return percent if name.endswith("_accuracy") else _loss
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _signed(value: float, show: Callable[[float], str]) -> str:
+    return f"{'+' if value >= 0 else '-'}{show(abs(value))}"
+
+
+def _with_interval(estimate: Estimate, show: Callable[[float], str]) -> str:
+    if estimate.low is None or estimate.high is None:
+        return show(estimate.value)
+    return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"

@@ -1,0 +1,128 @@
+"""The table of claims: what is held against what, and what a verdict says."""
+
+from typing import Any
+
+import pytest
+from samples import CONV, RESULT, learned
+
+from fmnist.record import Record
+from fmnist.report import reproduction, tables
+from fmnist.report.choose import assembled
+
+
+def uta(accuracy: float, loss: float, **own: Any) -> Record:  # noqa: ANN401  # fields of a record
+    """Return a training of the project's model that ends with these figures on the test set."""
+    last = RESULT | {"test_accuracy": accuracy, "test_loss": loss}
+    parameters = CONV["parameters"]
+    return learned(
+        **{
+            "model": "conv_pool_dropout",
+            "family": "conv",
+            "parameters": parameters,
+            "history": [RESULT] * 3 + [last],
+            "preset": "full",
+        }
+        | own
+    )
+
+
+def seeds(accuracies: list[float], losses: list[float], **own: Any) -> list[Record]:  # noqa: ANN401  # fields of a record
+    """Return a training for each pair of figures, with seeds from 0 on."""
+    return [
+        uta(accuracy, loss, seed=seed, process=seed, **own)
+        for seed, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True))
+    ]
+
+
+def verdicts(records: list[Record]) -> dict[str, tuple[str, ...]]:
+    """Return, by claim, ours, n and the verdict."""
+    table = reproduction.table(records)
+    assert table is not None
+    return {row[2]: row[4:] for row in table.rows}
+
+
+def test_verdict_is_of_the_interval() -> None:
+    """Reproduced: the published figure is inside; exceeded: all of it is better; else not."""
+    found = verdicts(seeds([0.919, 0.920, 0.921], [0.20, 0.21, 0.20]))
+
+    assert found["test accuracy, at the end [%]"][1:] == ("3", "reproduced")
+    assert found["test loss, at the end"][2] == "exceeded"
+    found = verdicts(seeds([0.91, 0.911, 0.912], [0.30, 0.31, 0.30]))
+    assert found["test accuracy, at the end [%]"][2] == "not reproduced (-0.90 points)"
+    assert found["test loss, at the end"][2] == "not reproduced (+0.0533)"
+
+
+@pytest.mark.parametrize(
+    ("own", "n", "verdict"),
+    [
+        ({"preset": "quick"}, 3, "a sample: none"),
+        ({"dataset": "stand-in"}, 3, "a sample: none"),
+        ({}, 2, "too few seeds"),
+    ],
+)
+def test_no_verdict_without_ground(own: dict[str, Any], n: int, verdict: str) -> None:
+    """A sample of the images, the stand-in, or fewer than three seeds give none."""
+    found = verdicts(seeds([0.92] * n, [0.25] * n, **own))
+
+    assert found["test accuracy, at the end [%]"][2] == verdict
+    assert not any("claims" in s for s in reproduction.sentences(seeds([0.92], [0.25], **own)))
+
+
+def test_better_is_judged_seed_by_seed() -> None:
+    """That one model is better than another is the mean of the differences at equal seeds."""
+    conv = [
+        uta(a, 0.5, model="lenet_dropout", seed=s, process=s)
+        for s, a in enumerate([0.9, 0.91, 0.92])
+    ]
+    dense = [
+        learned(preset="full", seed=s, process=s, history=[RESULT | {"test_accuracy": a}] * 4)
+        for s, a in enumerate([0.88, 0.89, 0.9])
+    ]
+    (shown, n, verdict) = verdicts(conv + dense)["test accuracy against dense3"]
+
+    assert shown.startswith("+2.00 [")
+    assert (n, verdict) == ("3", "exceeded")
+
+
+def test_gain_after_an_epoch_is_seen() -> None:
+    """The best validation accuracy after the epoch is held against the best up to it."""
+    rising = [RESULT | {"validation_accuracy": 0.8 + n / 100} for n in range(7)]
+    of: dict[str, Any] = {"model": "conv_8_24_48", "family": "conv", "preset": "full"}
+    of |= {"epoch_s": (2.0,) * 6}
+    records = [learned(**of, history=rising, seed=s, process=s) for s in range(3)]
+    found = verdicts(records)
+    (shown, *_) = found["validation accuracy gained after epoch 5: best before less best after"]
+
+    assert shown == "-2.00 [-2.00, -2.00] points"
+    assert found["validation accuracy, epoch 5 [%]"][0].startswith("84.00")
+
+
+def test_training_that_was_cut_is_said() -> None:
+    """A claim of an epoch that was not reached has no figure, and the terms say what was cut."""
+    of: dict[str, Any] = {"model": "conv_8_24_48", "family": "conv", "preset": "full"}
+    recipe = learned().recipe.model_dump() | {"epochs": 20}
+    table = reproduction.table([learned(**of, recipe=recipe)])
+    assert table is not None
+
+    assert not any("epoch 20" in row[2] for row in table.rows)
+    assert "cut: conv_8_24_48 4 of 20 epochs" in table.terms
+
+
+def test_other_records_make_no_table() -> None:
+    """A study of another name, and what failed, are not in it."""
+    assert reproduction.table([learned(study="ablation", preset="full")]) is None
+    assert reproduction.table([uta(0.9, 0.3, failure="in epoch 2: killed")]) is None
+
+
+def test_backends_stand_side_by_side() -> None:
+    """One table has both backends; sessions of other projects are put into it."""
+    ours = seeds([0.92] * 3, [0.25] * 3)
+    theirs = seeds([0.93] * 3, [0.2] * 3, backend="jax", jit_compile=True)
+    other = [learned(session="other", preset="full")]
+    (run,) = assembled([*ours, *theirs, *other])
+    table = reproduction.table(run)
+    assert table is not None
+
+    assert table.header[4:] == ("tensorflow", "n", "verdict", "jax", "n", "verdict")
+    assert table in tables.of_session(run)
+    assert len(reproduction.sentences(run)) == 2
