@@ -201,7 +201,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     preset_name = grid.known("preset", [options["preset"]], grid.PRESETS)[0]
     preset = grid.PRESETS[preset_name]
     chosen = names(options["models"]) or preset.models or models.suite()
-    grid.known("model", chosen, models.names())
+    models.check(chosen)
     named = environments.parse(options["env"])
     pythons = environments.parse_pythons(options["python"], grid.BACKENDS)
     found, absent = places.find(options, environ, pythons)

@@ -386,8 +386,8 @@ class Served:
         parameters = self._train.count_parameters(self._model)
         if parameters.total != self._card.parameters:
             raise RuntimeError(
-                f"fmnist/models/{self._job.model}.py states PARAMETERS = "
-                f"{self._card.parameters:_}, the model has {parameters.total:_}"
+                f"model {self._job.model} states PARAMETERS = {self._card.parameters:_}, "
+                f"as built it has {parameters.total:_}"
             )
         validation = self._sets.validation
         return Ready(

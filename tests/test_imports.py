@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "audit": set(),
     "environments": {"machine"},
     "data": {"preprocess", "standin"},
-    "models": {"grid", "layers"},
+    "blueprint": set(),
+    "models": {"blueprint", "grid", "layers"},
     "claims": {"grid", "models"},
     "record": {"grid"},
     "schedule": set(),
@@ -59,7 +60,9 @@ MAY_IMPORT = {
         "standin",
     },
     "progress": {"grid", "measure", "record"},
-    "report": {"claims", "grid", "machine", "models", "race_rules", "record", "stats"},
+    "report": {
+        *("blueprint", "claims", "grid", "machine", "models", "race_rules", "record", "stats"),
+    },
     "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
     "pytest_options": {"options"},
     "cli": {
@@ -84,7 +87,7 @@ MAY_IMPORT = {
 FREE_OF_FRAMEWORKS = (
     *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
     *("report.render", "report.tables", "report.publish", "report.headline", "report.terminal"),
-    *("selfcheck", "session", "cli"),
+    *("selfcheck", "session", "cli", "blueprint"),
 )
 
 

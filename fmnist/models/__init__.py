@@ -3,22 +3,35 @@
 The statements are literals at the top of the file: `FAMILY`, `PARAMETERS`, `ORIGIN`, `RECIPE`;
 where a figure was published for the model, `PUBLISHED`; and for a racer, `TIER`. So the parent
 process lists and plans models without starting Keras, and a new model is one new file.
+
+A model without a file may be described by its name: see `fmnist.blueprint`.
 """
 
 import ast
 import importlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fmnist.grid import known
+from fmnist import blueprint
+from fmnist.grid import UnknownNameError
 
 if TYPE_CHECKING:
     import keras
 
 FOLDER = Path(__file__).parent
+BLUEPRINT_RECIPE = {
+    "loss": "sparse_categorical_crossentropy",
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "batch_size": 100,
+    "epochs": 10,
+    "validation_share": 0.2,
+}
+"""How a model that is described by its name is trained, unless a study says otherwise."""
 
 
 class Recipe(BaseModel):
@@ -91,13 +104,36 @@ def racers(target: float | None = None) -> tuple[str, ...]:
     return tuple(name for name, tier in tiers.items() if tier == min(reaching))
 
 
+def check(wanted: Iterable[str]) -> None:
+    """Raise UnknownNameError for a name that is no model, BlueprintError for one that nearly is."""
+    files = names()
+    for name in wanted:
+        if name in files:
+            continue
+        if not blueprint.looks_like_one(name):
+            hint = f"or a blueprint like {blueprint.EXAMPLE}"
+            raise UnknownNameError("model", name, [*files, hint])
+        blueprint.parse(name)
+
+
 @cache
 def card(name: str) -> ModelCard:
-    """Return what the model's file states.
+    """Return what the model's file states, or what its name describes.
 
-    Raises UnknownNameError for a name without a file, ValueError for a file that states nonsense.
+    Raises UnknownNameError or BlueprintError for no model, ValueError for a file that states
+    nonsense.
     """
-    known("model", [name], names())
+    check([name])
+    if name not in names():
+        described = blueprint.parse(name)
+        return ModelCard(
+            name=name,
+            summary=described.summary,
+            family=described.family,
+            parameters=described.parameters,
+            origin="blueprint",
+            recipe=Recipe.model_validate(BLUEPRINT_RECIPE),
+        )
     path = FOLDER / f"{name}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     wanted = set(ModelCard.model_fields) - {"name", "summary"}
@@ -117,6 +153,8 @@ def card(name: str) -> ModelCard:
 
 def build(name: str) -> "keras.Model":
     """Return the uncompiled Keras model, (n, 28, 28, 1) to (n, 10) logits. Starts Keras."""
-    known("model", [name], names())
+    check([name])
+    if name not in names():
+        return blueprint.parse(name).build()
     model: keras.Model = importlib.import_module(f"{__name__}.{name}").build()
     return model

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist import blueprint
 from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, sessions_of
@@ -128,14 +129,24 @@ def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterat
 
 def _of_model(record: Record, parameters: Mapping[str, int]) -> Iterator[Complaint]:
     """Yield what does not fit the model of this name."""
-    expected = parameters.get(record.model)
+    expected = parameters.get(record.model) or _described(record.model)
     if expected is None:
         yield f"unknown model {record.model!r}", f"there are: {', '.join(parameters)}"
     elif record.parameters is not None and record.parameters.total != expected:
         yield (
             f"{record.parameters.total:,} parameters",
-            f"fmnist/models/{record.model}.py has {expected:,}",
+            f"fmnist/models/{record.model}.py has {expected:,}"
+            if record.model in parameters
+            else f"the model of this name has {expected:,}",
         )
+
+
+def _described(model: str) -> int | None:
+    """Return the parameters of a model that is described by its name; None for any other name."""
+    try:
+        return blueprint.parse(model).parameters
+    except blueprint.BlueprintError:
+        return None
 
 
 def _of_speed(record: Record) -> Iterator[Complaint]:
