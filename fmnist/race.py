@@ -110,9 +110,15 @@ def variants(cell: Cell, varied: Sequence[str]) -> list[Recipe]:
         grid.known("field of a recipe in --vary", [name], own)
         choices.append([(name, _value(v)) for v in names(values)])
     try:
-        return [Recipe(**(own | dict(choice))) for choice in itertools.product(*choices)]
+        found = [Recipe(**(own | dict(choice))) for choice in itertools.product(*choices)]
     except ValueError as error:
         raise PlanError(f"--vary {' --vary '.join(varied)}: {error}") from error
+    if any(recipe.watches for recipe in found):
+        raise PlanError(
+            f"{cell.model}: stop_after, halve_after and keep_best watch a validation set; a race "
+            "is run by fixed schedules, without one"
+        )
+    return found
 
 
 def _value(text: str) -> str | int | None:

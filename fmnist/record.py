@@ -181,6 +181,14 @@ class Recipe(Part):
     """Share of each label that is spread over all classes."""
     views: Count = 0
     """Views of an image that are averaged at test time; 0: none."""
+    stop_after: Positive | None = None
+    """Epochs without a lower validation loss after which training ends, the weights of the lowest
+    one put back; null: it goes on."""
+    halve_after: Positive | None = None
+    """Epochs without a lower validation loss after which the learning rate is halved; null:
+    never."""
+    keep_best: bool = False
+    """Whether the trained weights are those of the best validation accuracy, not the last ones."""
 
 
 class Parity(Part):

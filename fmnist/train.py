@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import keras
@@ -163,6 +164,50 @@ class EpochGate(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
         """Ask."""
         if not self._go_on(bool(self.model.stop_training)):
             self.model.stop_training = True
+
+
+class BestWeights(keras.callbacks.ModelCheckpoint):  # type: ignore[misc]  # Keras publishes no types
+    """Keras's checkpoint of the best validation accuracy, put back when training ends.
+
+    The file lies in a temporary folder for as long as the training takes.
+    """
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="fmnist-best-")
+        path = Path(self._folder.name) / "best.weights.h5"
+        super().__init__(
+            path, monitor="val_accuracy", mode="max", save_best_only=True, save_weights_only=True
+        )
+
+    # Keras's own is for saving within an epoch: a hook per batch, for nothing.
+    on_train_batch_end = keras.callbacks.Callback.on_train_batch_end
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002  # Keras's signature
+        """Put the best weights back."""
+        self.model.load_weights(self.filepath)
+        self._folder.cleanup()
+
+
+def callbacks_of(recipe: Recipe) -> list[keras.callbacks.Callback]:
+    """Return Keras's callbacks for what a recipe makes of the validation set.
+
+    They read `val_loss` and `val_accuracy` in an epoch's logs, where a callback before them has put
+    these; when the training ends, the weights that the recipe asks for are in the model. Where it
+    both stops early and keeps the best, they are those of the best accuracy.
+    """
+    return [
+        *(
+            [keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=recipe.halve_after)]
+            if recipe.halve_after is not None
+            else []
+        ),
+        *(
+            [keras.callbacks.EarlyStopping(patience=recipe.stop_after, restore_best_weights=True)]
+            if recipe.stop_after is not None
+            else []
+        ),
+        *([BestWeights()] if recipe.keep_best else []),
+    ]
 
 
 class StepClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types

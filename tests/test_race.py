@@ -83,6 +83,7 @@ def test_all_combinations_are_tried(plan: Plan) -> None:
         ("depth=3", "unknown field of a recipe in --vary 'depth'; there are: loss"),
         ("epochs=1", "(?s)--vary epochs=1: .*greater than or equal to 2"),
         ("batch_size=70", "batch size 70 does not divide"),
+        ("stop_after=2", "stop_after, halve_after and keep_best"),
     ],
 )
 def test_nonsense_is_refused(plan: Plan, varied: str, complaint: str) -> None:

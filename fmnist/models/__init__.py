@@ -53,12 +53,33 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     views: Literal[0, 2, 5, 6, 10] = 0
     """Views of an image that are averaged at test time: see `fmnist.preprocess.views`. 0: none."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """Epochs without a lower validation loss after which training ends, the weights of the lowest
+    one put back. None: it goes on. This and the next two steer whole trainings (task `learn`): what
+    is timed, and races, train all their epochs."""
+    halve_after: int | None = Field(default=None, ge=1)
+    """As many, after which the learning rate is halved. None: never."""
+    keep_best: bool = False
+    """Whether the trained weights are those of the best validation accuracy, not the last ones."""
 
     @model_validator(mode="after")
     def _smooths_what_is_one_hot(self) -> Self:
         if self.label_smoothing and self.loss != "categorical_crossentropy":
             raise ValueError("label smoothing needs the loss categorical_crossentropy")
         return self
+
+    @model_validator(mode="after")
+    def _watches_what_is_there(self) -> Self:
+        if self.watches and not self.validation_share:
+            raise ValueError("stop_after, halve_after and keep_best need a validation_share")
+        if self.halve_after is not None and self.rise_share is not None:
+            raise ValueError("a learning rate that follows a schedule cannot be halved")
+        return self
+
+    @property
+    def watches(self) -> bool:
+        """Whether the validation set steers the training."""
+        return self.stop_after is not None or self.halve_after is not None or self.keep_best
 
 
 class ModelCard(BaseModel):
