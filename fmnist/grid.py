@@ -6,7 +6,7 @@ A new backend or device is an entry here and nothing else. Importing this starts
 import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any
@@ -296,6 +296,10 @@ class Preset:
     time_limit_s: float
     accuracy_floor: float
     """What was learned worse than this is broken, not slow: a guess has 0.1."""
+
+    def by_recipe(self) -> "Preset":
+        """Return the same, but each model trained by its recipe: epochs, batch size, validation."""
+        return replace(self, rounds=None, batch_size=None, validation=True)
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

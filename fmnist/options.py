@@ -24,6 +24,11 @@ class Option:
     multiple: bool = False
 
     @property
+    def is_flag(self) -> bool:
+        """Whether it is typed without a value."""
+        return self.type is bool
+
+    @property
     def flag(self) -> str:
         """The option as typed."""
         return "--" + self.name.replace("_", "-")
@@ -54,6 +59,13 @@ OPTIONS = (
         metavar="A,B",
     ),
     Option("models", "comma-separated; default: the preset's (see `fmnist models`)", metavar="A,B"),
+    Option(
+        "recipe",
+        "train each model by its recipe (epochs, batch size, validation share) on the preset's "
+        "images; `full` does",
+        default=False,
+        type=bool,
+    ),
     Option("batch_size", "images per step; must divide the sets", type=int, metavar="N"),
     Option(
         "env",

@@ -69,8 +69,8 @@ class Plan:
 
     @property
     def preset(self) -> grid.Preset:
-        """The preset's terms."""
-        return grid.PRESETS[self.preset_name]
+        """The preset's terms, those of `--recipe` in it."""
+        return _terms(self.preset_name, self.options)
 
     @property
     def records_path(self) -> Path:
@@ -199,7 +199,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     started_at = utc_now()
     notices = [*_check_environment(environ)]
     preset_name = grid.known("preset", [options["preset"]], grid.PRESETS)[0]
-    preset = grid.PRESETS[preset_name]
+    preset = _terms(preset_name, options)
     chosen = names(options["models"]) or preset.models or models.suite()
     models.check(chosen)
     named = environments.parse(options["env"])
@@ -242,6 +242,12 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         options={**options, "order_seed": order_seed, "resume": None},
         done=resume.measured(resumed, facts, commit) if resumed else {},
     )
+
+
+def _terms(preset_name: str, options: Mapping[str, Any]) -> grid.Preset:
+    """Return a preset's terms, and what `--recipe` makes of them."""
+    preset = grid.PRESETS[preset_name]
+    return preset.by_recipe() if options["recipe"] else preset
 
 
 def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:

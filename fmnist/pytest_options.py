@@ -13,6 +13,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add every option of a session."""
     group = parser.getgroup("fmnist", "fmnist benchmarks")
     for option in OPTIONS:
+        if option.is_flag:
+            group.addoption(option.flag, action="store_true", help=option.help)
+            continue
         group.addoption(
             option.flag,
             type=option.type,

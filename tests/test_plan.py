@@ -179,6 +179,19 @@ def test_full_preset_follows_the_recipes(make_plan: MakePlan) -> None:
     assert cut.epochs["conv_8_24_48"] == 6
 
 
+def test_recipe_keeps_the_images_of_the_preset(make_plan: MakePlan) -> None:
+    """With --recipe a sample is trained on by the model's own epochs, batch and validation."""
+    recipe = models.card("conv_8_24_48").recipe
+    made = make_plan(preset="quick", models="conv_8_24_48", recipe=True)
+    job = made.job(made.cells[0], "train")
+
+    assert made.epochs["conv_8_24_48"] == recipe.epochs
+    assert (job.train_images, job.validation_images, job.test_images) == (2_500, 500, 2_000)
+    assert made.cells[0].batch_size == recipe.batch_size
+    with pytest.raises(ValueError, match="batch size 250 does not divide the sets of 400, 100"):
+        make_plan(models="conv_8_24_48", recipe=True, batch_size=250)
+
+
 def test_every_model_is_run_by_full(make_plan: MakePlan) -> None:
     """The preset that gets published leaves no model out but the racers, which can be named."""
     made = make_plan(preset="full", models=None)

@@ -37,7 +37,8 @@ def with_options(options: Sequence[Option]) -> Callable[[Function], Function]:
                 metavar=option.metavar,
                 help=option.help,
                 multiple=option.multiple,
-                show_default=option.default not in (None, ()),
+                is_flag=option.is_flag,
+                show_default=option.default not in (None, (), False),
             )(function)
         return function
 
