@@ -35,7 +35,7 @@ def confusion(one: Learned) -> npt.NDArray[np.int64]:
         confusion_matrix(p.true(), p.given(), labels=CLASSES)
         for p in map(predictions_of, one.records)
     ]
-    return np.sum(matrices, axis=0, dtype=np.int64)
+    return np.asarray(np.sum(matrices, axis=0), np.int64)
 
 
 def recalls(one: Learned) -> list[list[float | None]]:

@@ -6,20 +6,21 @@ no best epoch.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
-from fmnist.report.choose import CELL_COLUMNS, backends_of, good, row_key
+from fmnist.report.choose import CELL_COLUMNS, backends_of, good, trained_key
 from fmnist.report.columns import of_backend, parameters, rows_of
 from fmnist.report.render import NOTHING, Table, digits, inert, joined, percent, with_interval
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 
-LONGEST_NAME: Final = 60
+LONGEST_NAME: Final = 40
 LONGEST_MACHINE: Final = 120
 MOST_SENTENCES: Final = 8
 """Of models that are told in words; the tables have all."""
@@ -37,6 +38,7 @@ BEST_TERM: Final = "best epoch: of the lowest validation loss; the test set choo
 SEEDS_TERM: Final = "mean of n seeds, with the 95 % interval (Student's t) of the mean"
 
 Quantity = Literal["loss", "accuracy"]
+QUANTITIES: Final[tuple[Quantity, ...]] = ("loss", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def learned(records: Iterable[Record]) -> list[Learned]:
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    rows = rows_of(good(records, "learn"), key=_work)
+    rows = rows_of(good(records, "learn"), key=trained_key)
     return [
         Learned(name, tuple(of_backend(row, backend)))
         for name, row in zip(_names([row[0] for row in rows]), rows, strict=True)
@@ -109,22 +111,16 @@ def by_name(found: Iterable[Learned]) -> dict[str, list[Learned]]:
     return models
 
 
-def _work(record: Record) -> tuple[Any, ...]:
-    """Return what must be equal for backends and seeds to stand side by side."""
-    images = (record.train_images, record.validation_images, record.test_images)
-    return (*row_key(record), record.study, *images, record.recipe.model_dump_json())
-
-
 def _names(records: Sequence[Record]) -> list[str]:
     """Return each record's model and what of VARYING differs, numbered where that is the same."""
     varying = [n for n in VARYING if len({getattr(r, n) for r in records}) > 1]
-    taken: dict[str, int] = {}
+    taken: Counter[str] = Counter()
     names = []
     for r in records:
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
-        taken[name] = taken.get(name, 0) + 1
+        taken[name] += 1
         names.append(name if taken[name] == 1 else f"({taken[name]}) {name}")
     return names
 
@@ -250,9 +246,7 @@ def overfitting(found: Sequence[Learned], quantity: Quantity) -> Table | None:
     return Table(f"Overfitting, by {quantity}", header, rows, stated)
 
 
-def _gap_rows(
-    one: Learned, quantity: Quantity
-) -> Iterator[tuple[str, str, list[Estimate | None]]]:
+def _gap_rows(one: Learned, quantity: Quantity) -> Iterator[tuple[str, str, list[Estimate | None]]]:
     """Yield, for the best epoch, the last one and the growth: its name, the epochs, the figures."""
     last = _figures(one, one.last, quantity)
     if one.best is not None:
@@ -267,9 +261,7 @@ def _gap_rows(
         yield "growth", NOTHING, _means(grown)
 
 
-def _figures(
-    one: Learned, epochs: Sequence[int], quantity: Quantity
-) -> list[list[float | None]]:
+def _figures(one: Learned, epochs: Sequence[int], quantity: Quantity) -> list[list[float | None]]:
     """Return, seed by seed, the figures of SPLITS at an epoch, and the gaps to the last two."""
     sign = 1 if quantity == "loss" else -1
     found = []
@@ -286,7 +278,7 @@ def _means(seeds: Sequence[Sequence[float | None]]) -> list[Estimate | None]:
 
 def epoch_tables(records: Iterable[Record]) -> list[Table]:
     """Return a table of the epochs of each training that has a history, also of one that failed."""
-    rows = rows_of([r for r in records if r.task in TASKS and r.history], key=_work)
+    rows = rows_of([r for r in records if r.task in TASKS and r.history], key=trained_key)
     return [
         _epoch_table(name, record)
         for name, row in zip(_names([row[0] for row in rows]), rows, strict=True)
@@ -304,7 +296,7 @@ def _epoch_table(name: str, record: Record) -> Table:
         "best by",
     )
     best: dict[Quantity, int | None] = {
-        quantity: best_epoch(record.history, quantity) for quantity in ("loss", "accuracy")
+        quantity: best_epoch(record.history, quantity) for quantity in QUANTITIES
     }
     rows = tuple(
         (
