@@ -59,7 +59,7 @@ MAY_IMPORT = {
         "standin",
     },
     "progress": {"grid", "measure", "record"},
-    "report": {"claims", "grid", "machine", "models", "race_rules", "record", "stats"},
+    "report": {"claims", "data", "grid", "machine", "models", "race_rules", "record", "stats"},
     "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
     "pytest_options": {"options"},
     "cli": {

@@ -31,11 +31,11 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
 
     Schema 1 did not number the processes of starts: these all count.
     """
-    last = {(r.cell, r.process, *_row_of_task(r)): r for r in records}
+    last = {(r.cell, r.process, *row_of_task(r)): r for r in records}
     return [
         r
         for r in records
-        if last[r.cell, r.process, *_row_of_task(r)] is r
+        if last[r.cell, r.process, *row_of_task(r)] is r
         or (r.task == "startup" and r.failure is None)
     ]
 
@@ -74,11 +74,11 @@ def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
 
 def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
     """Return the records of several sessions, of each task's row those of the last session."""
-    newest = {_row_of_task(r): r.session for session in sessions for r in session}
-    return [r for s in sessions for r in s if newest[_row_of_task(r)] == r.session]
+    newest = {row_of_task(r): r.session for session in sessions for r in session}
+    return [r for s in sessions for r in s if newest[row_of_task(r)] == r.session]
 
 
-def _row_of_task(record: Record) -> tuple[Any, ...]:
+def row_of_task(record: Record) -> tuple[Any, ...]:
     """Return what says that a record is of the same row of the same task as another one.
 
     A model is learned by several recipes in one session; it is timed by one.

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Final
 
@@ -40,7 +40,7 @@ from fmnist.report.pictures.picture import (
     rounded,
 )
 
-MOST_MODELS: Final = 10
+MOST_MODELS: Final = 8
 """That a session has pictures of their own of."""
 CURVE_COLOURS: Final = {"training": "#009E73", "validation": "#CC79A7", "test": "#8C8C8C"}
 """None is a backend's; all are seen on white and on black."""
@@ -62,12 +62,21 @@ def of_trainings(records: Sequence[Record]) -> list[Picture]:
         records: of one session, as from `choose.sessions_of`.
     """
     models = list(by_name(learned(records)).values())
-    shown = models[:MOST_MODELS]
-    more = "" if len(models) == len(shown) else _more(len(models))
-    made = [recall(models)] if models else []
+    left = len(models) - MOST_MODELS
+    return of_models(models, _more(len(models)) if left > 0 else "")
+
+
+def of_models(models: Sequence[Sequence[Learned]], more: str = "") -> list[Picture]:
+    """Return the pictures of some models; with a sentence on `more`, MOST_MODELS alone have own.
+
+    Args:
+        models: the trainings of each, backend by backend.
+        more: what to say of the models that are left out.
+    """
+    shown = models[:MOST_MODELS] if more else models
     return [
         *(learning_curves(model, i, more) for i, model in enumerate(shown)),
-        *made,
+        *([recall(models)] if models else []),
         *(confusion_matrix(model, i, more) for i, model in enumerate(shown)),
     ]
 
@@ -95,13 +104,17 @@ def learning_curves(model: Sequence[Learned], number: int = 0, more: str = "") -
     has_best = any(one.best is not None for one in model)
     best = " Rings: each seed's best epoch, that of the lowest validation loss." if has_best else ""
     several = any(len(one.records) > 1 for one in model)
-    lines = " Thick: the mean of the seeds; thin: each seed." if several else ""
+    lines = (
+        " Lines: the mean of the seeds; bands: from the lowest seed to the highest."
+        if several
+        else ""
+    )
     reading = (
         f"Training is Keras's running mean over the epoch, dropout on; validation and test are "
         f"evaluated after it.{lines}{best}{more}"
     )
     return picture(
-        Heading(_stem("learning-curves", name, number), f"Learning curves: {name}", reading),
+        Heading(stem("learning-curves", name, number), f"Learning curves: {name}", reading),
         alt.vconcat(*panels, spacing=18),
         [r for one in model for r in one.records],
         [_curves_in_words(one) for one in model],
@@ -110,7 +123,8 @@ def learning_curves(model: Sequence[Learned], number: int = 0, more: str = "") -
 
 def _curves(one: Learned, model: Sequence[Learned], quantity: Quantity) -> alt.LayerChart:
     """Return one backend's curves of a quantity, on axes that fit the whole model's."""
-    every = [d for other in model for d in _seeds(other, quantity)]
+    every = [datum for other in model for datum in _epochs(other, quantity)]
+    last = 1 + max(index for other in model for index in other.last)
     colour = alt.Color(
         "curve:N",
         scale=alt.Scale(domain=list(CURVE_COLOURS), range=list(CURVE_COLOURS.values())),
@@ -118,31 +132,26 @@ def _curves(one: Learned, model: Sequence[Learned], quantity: Quantity) -> alt.L
             title=None, symbolType="stroke", symbolStrokeWidth=3, symbolSize=220, symbolOpacity=1
         ),
     )
-    last = max(d["epoch"] for d in every)
     x = alt.X(
         "epoch:Q",
         scale=alt.Scale(domain=[min(1, last - 1), last], nice=False),
         axis=alt.Axis(title="epoch", tickMinStep=1, format="d", tickCount=min(10, last)),
     )
     unit = "" if quantity == "loss" else " [%]"
-    y = alt.Y(
-        "value:Q",
-        scale=alt.Scale(domain=_domain(every, quantity), nice=False),
-        axis=alt.Axis(title=f"{quantity}{unit}", tickCount=5),
-    )
-    fields = ("curve", "seed", "epoch", "value")
-    tooltip = [alt.Tooltip(f"{n}:N") for n in fields]
-    seeds, means = _seeds(one, quantity), _of_means(one, quantity)
-    thin = alt.Chart(inline(seeds)).mark_line(strokeWidth=0.8, opacity=0.55)
-    thick = alt.Chart(inline(means)).mark_line(strokeWidth=2, point=last == 1)
-    best = alt.Chart(inline(_best_marks(one, quantity))).mark_point(
-        filled=False, size=70, strokeWidth=1.8, opacity=1
-    )
-    several = len(one.records) > 1
+    axis = alt.Axis(title=f"{quantity}{unit}", tickCount=5)
+
+    def y(field: str) -> alt.Y:
+        scale = alt.Scale(domain=_domain(every, quantity), nice=False)
+        return alt.Y(f"{field}:Q", scale=scale, axis=axis)
+
+    drawn = alt.Chart(inline(_epochs(one, quantity))).encode(x=x, color=colour)
+    best = alt.Chart(inline(_best_marks(one, quantity))).encode(x=x, y=y("value"), color=colour)
     layers = [
-        *([thin.encode(x=x, y=y, color=colour, detail="seed:N")] if several else []),
-        thick.encode(x=x, y=y, color=colour),
-        best.encode(x=x, y=y, color=colour, tooltip=tooltip),
+        drawn.mark_area(opacity=0.25, strokeWidth=0).encode(y=y("low"), y2="high:Q"),
+        drawn.mark_line(strokeWidth=2, point=last == 1).encode(y=y("mean")),
+        best.mark_point(filled=False, size=70, strokeWidth=1.8, opacity=1).encode(
+            tooltip=[alt.Tooltip(f"{name}:N") for name in ("seed", "epoch", "value")]
+        ),
     ]
     title = alt.TitleParams(one.backend, fontSize=12, anchor="middle", offset=6)
     return alt.LayerChart(layer=layers, title=title, width=CURVE_WIDTH, height=CURVE_HEIGHT)
@@ -150,42 +159,41 @@ def _curves(one: Learned, model: Sequence[Learned], quantity: Quantity) -> alt.L
 
 def _domain(data: Sequence[Datum], quantity: Quantity) -> list[float | None]:
     """Return the ends of the axis: a loss begins at 0, an accuracy where the curves do."""
-    values = [d["value"] for d in data] or [0.0, 1.0]
+    low = min((d["low"] for d in data), default=0.0)
+    high = max((d["high"] for d in data), default=1.0)
     if quantity == "loss":
-        return [0.0, rounded(1.05 * max(values))]
-    return [float(math.floor(min(values))), float(min(100, math.ceil(max(values) + 0.2)))]
+        return [0.0, rounded(1.05 * high)]
+    return [float(math.floor(low)), float(min(100, math.ceil(high + 0.2)))]
 
 
-def _seeds(one: Learned, quantity: Quantity) -> list[Datum]:
-    """Return each seed's finite figures, epoch by epoch."""
+def _epochs(one: Learned, quantity: Quantity) -> list[Datum]:
+    """Return, of each epoch that all seeds have, their mean and how far they lie apart."""
     return [
-        {"curve": curve, "seed": record.seed, "epoch": i + 1, "value": _scaled(value, quantity)}
-        for record in one.records
+        {
+            "curve": curve,
+            "epoch": i + 1,
+            "mean": _scaled(fmean(values), quantity),
+            "low": _scaled(min(values), quantity),
+            "high": _scaled(max(values), quantity),
+        }
         for curve, split in zip(CURVE_COLOURS, SPLITS, strict=True)
-        for i, epoch in enumerate(record.history)
-        if (value := figure(epoch, split, quantity)) is not None and math.isfinite(value)
-    ]
-
-
-def _of_means(one: Learned, quantity: Quantity) -> list[Datum]:
-    """Return the mean of the seeds of each epoch that all of them have."""
-    found: dict[tuple[str, int], list[float]] = {}
-    for d in _seeds(one, quantity):
-        found.setdefault((d["curve"], d["epoch"]), []).append(d["value"])
-    return [
-        {"curve": curve, "epoch": epoch, "value": rounded(fmean(values))}
-        for (curve, epoch), values in found.items()
+        for i in range(1 + min(one.last))
+        for values in [_finite(figure(r.history[i], split, quantity) for r in one.records)]
         if len(values) == len(one.records)
     ]
 
 
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
 def _best_marks(one: Learned, quantity: Quantity) -> list[Datum]:
-    """Return each seed's validation figure at its best epoch."""
-    best = {r.seed: index + 1 for r, index in zip(one.records, one.best or (), strict=False)}
+    """Return each seed's validation figure at its best epoch, where every seed has one."""
     return [
-        d
-        for d in _seeds(one, quantity)
-        if d["curve"] == "validation" and best.get(d["seed"]) == d["epoch"]
+        {"curve": "validation", "seed": r.seed, "epoch": i + 1, "value": _scaled(value, quantity)}
+        for r, i in zip(one.records, one.best or [], strict=one.best is not None)
+        for value in [figure(r.history[i], "validation", quantity)]
+        if value is not None
     ]
 
 
@@ -217,7 +225,7 @@ def confusion_matrix(model: Sequence[Learned], number: int = 0, more: str = "") 
         f"{more}"
     )
     return picture(
-        Heading(_stem("confusion", name, number), f"Confusion matrix: {name}", reading),
+        Heading(stem("confusion", name, number), f"Confusion matrix: {name}", reading),
         chart,
         [r for one in model for r in one.records],
         [_confused_in_words(one) for one in model],
@@ -232,9 +240,8 @@ def _matrix(one: Learned) -> alt.LayerChart:
             "backend": one.backend,
             "true": CLASS_NAMES[row],
             "given": CLASS_NAMES[column],
-            "images": int(count),
-            "shown": f"{count}" if count else "",
-            "share": rounded(float(count / max(1, counts[row].sum()))),
+            "shown": str(count or ""),
+            "share": round(float(count / max(1, counts[row].sum())), 4),
         }
         for (row, column), count in np.ndenumerate(counts)
     ]
@@ -251,7 +258,7 @@ def _matrix(one: Learned) -> alt.LayerChart:
             axis=alt.Axis(title="true class", domain=False, ticks=False),
         ),
     )
-    tooltip = [alt.Tooltip(f"{n}:N") for n in ("true", "given", "images", "share")]
+    tooltip = [alt.Tooltip(f"{n}:N") for n in ("true", "given", "shown", "share")]
     colour = alt.Color(
         "backend:N",
         scale=alt.Scale(domain=[b.title for b in BACKENDS.values()]),
@@ -298,6 +305,7 @@ def recall(models: Sequence[Sequence[Learned]]) -> Picture:
         for bar in _bars(one)
     ]
     records = [r for model in shown for one in model for r in one.records]
+    name = "recall" if len(shown) > 1 else stem("recall", shown[0][0].name, 0)
     seeds = span(len(one.records) for model in shown for one in model)
     intervals = (
         " Lines: 95 % interval over seeds." if any(b["low"] is not None for b in bars) else ""
@@ -307,7 +315,7 @@ def recall(models: Sequence[Sequence[Learned]]) -> Picture:
         f"seeds.{intervals}{left_out(models)}"
     )
     return picture(
-        Heading("recall", "Recall of each class", reading),
+        Heading(name, "Recall of each class", reading),
         facets(_recall_layers(bars, records), bars, _recall_height(records)),
         records,
         [_recall_in_words(one) for model in shown for one in model],
@@ -368,7 +376,7 @@ def _recall_in_words(one: Learned) -> str:
     return f"{one.name} on {one.backend}: {' to '.join(ends)}"
 
 
-def _stem(what: str, model: str, number: int) -> str:
+def stem(what: str, model: str, number: int) -> str:
     """Return the name of a model's picture: no two models of a session have the same."""
     slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:LONGEST_SLUG]
     return f"{what}-{number + 1}-{slug}" if slug else f"{what}-{number + 1}"
