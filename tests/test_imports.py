@@ -61,7 +61,17 @@ MAY_IMPORT = {
     },
     "progress": {"grid", "measure", "record"},
     "report": {
-        *("blueprint", "claims", "grid", "machine", "models", "race_rules", "record", "stats"),
+        *(
+            "blueprint",
+            "claims",
+            "data",
+            "grid",
+            "machine",
+            "models",
+            "race_rules",
+            "record",
+            "stats",
+        ),
     },
     "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
     "pytest_options": {"options"},

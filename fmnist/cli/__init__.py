@@ -3,7 +3,7 @@
 import click
 
 import fmnist
-from fmnist.cli import about, race, reports, reproduce, session
+from fmnist.cli import about, analyse, race, reports, reproduce, session
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,6 +23,7 @@ for command in (
         reports.history,
     ),
     *(
+        analyse.analyse,
         reports.export,
         reports.publish,
         about.doctor_command,

@@ -19,6 +19,7 @@ from fmnist.report import schema, tables
 from fmnist.report.anonymous import anonymous as without_names
 from fmnist.report.choose import assembled
 from fmnist.report.files import replace
+from fmnist.report.learned import epoch_tables
 from fmnist.report.render import FORMATS, render
 from fmnist.report.terminal import compact
 from fmnist.report.trust import MARGIN
@@ -50,29 +51,35 @@ ANONYMOUS = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="write the pictures there instead, as SVG and as PNG",
 )
+@click.option(
+    "--epochs", is_flag=True, help="print what each epoch of each training achieved instead"
+)
 @ANONYMOUS
-def report(
+def report(  # noqa: PLR0913  # one argument for each option
     files: tuple[Path, ...],
     form: str | None,
     against: str | None,
     page_path: Path | None,
     pictures: Path | None,
     *,
+    epochs: bool,
     anonymous: bool,
 ) -> None:
     """Print the tables of records files (or of all files in a folder)."""
-    records, damaged = _records_in(files)
+    records, damaged = records_in(files)
     runs = assembled(without_names(records) if anonymous else records)
     if page_path is not None:
         from fmnist.report.page import page
 
-        _write(page_path, page(runs, against))
+        write(page_path, page(runs, against))
     if pictures is not None:
         _draw(runs, against, pictures)
-    if page_path is None and pictures is None:
+    if epochs:
+        _show_epochs(runs, form or "text")
+    if page_path is None and pictures is None and not epochs:
         _check_any(records)
         _show(runs, form, against)
-    _fail_if_damaged(damaged)
+    fail_if_damaged(damaged)
 
 
 def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -> None:
@@ -82,8 +89,17 @@ def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -
     for run in runs:
         for picture in plots.of_session(run, against):
             stem = plots.stem(run, picture)
-            _write(folder / f"{stem}.svg", plots.svg(picture))
-            _write(folder / f"{stem}.png", plots.png(picture))
+            write(folder / f"{stem}.svg", plots.svg(picture))
+            write(folder / f"{stem}.png", plots.png(picture))
+
+
+def _show_epochs(runs: Sequence[Sequence[Record]], form: str) -> None:
+    """Print the epochs of every training. Raises BadInput where there is none."""
+    made = [table for run in runs for table in epoch_tables(run)]
+    if not made:
+        raise BadInput("no training in these files has a history of its epochs")
+    for table in made:
+        click.echo(render(table, form))
 
 
 def _show(runs: Sequence[Sequence[Record]], form: str | None, against: str | None) -> None:
@@ -96,7 +112,7 @@ def _show(runs: Sequence[Sequence[Record]], form: str | None, against: str | Non
         print_tables(runs, form or "text", against)
 
 
-def _write(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Replace a file whole, and say so."""
     try:
         replace(path, content)
@@ -105,7 +121,7 @@ def _write(path: Path, content: str | bytes) -> None:
     click.echo(f"wrote {path}")
 
 
-def _records_in(files: tuple[Path, ...]) -> tuple[list[Record], int]:
+def records_in(files: tuple[Path, ...]) -> tuple[list[Record], int]:
     """Return the good records of files or folders, and the number of damaged lines, each told."""
     records: list[Record] = []
     damaged = 0
@@ -123,7 +139,8 @@ def _check_any(records: Sequence[Record]) -> None:
         raise BadInput("no records in these files")
 
 
-def _fail_if_damaged(lines: int) -> None:
+def fail_if_damaged(lines: int) -> None:
+    """Raise BadInput if any line was damaged: what was printed is not of all records."""
     if lines:
         raise BadInput(f"{lines} damaged lines were left out, see above")
 
@@ -217,7 +234,7 @@ def check(files: tuple[Path, ...], published: Path | None) -> None:
 @click.option("--machine", "wanted", metavar="TEXT", help="the machine whose name holds this")
 def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
     """Print each cell's sessions on one machine in the order of time, and what changed."""
-    records, damaged = _records_in(files)
+    records, damaged = records_in(files)
     _check_any(records)
     try:
         made = histories.tables(histories.of_one_machine(records, wanted))
@@ -225,7 +242,7 @@ def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
         raise BadInput(str(error)) from error
     for table in made:
         click.echo(render(table, form))
-    _fail_if_damaged(damaged)
+    fail_if_damaged(damaged)
 
 
 @click.command()
@@ -247,7 +264,7 @@ def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
 @ANONYMOUS
 def export(files: tuple[Path, ...], target: Path, rows: str, *, anonymous: bool) -> None:
     """Write records as one plain table, for other programs."""
-    records, damaged = _records_in(files)
+    records, damaged = records_in(files)
     _check_any(records)
     records = without_names(records) if anonymous else records
     made = exporting.rounds(records) if rows == "rounds" else exporting.per_record(records)
@@ -260,8 +277,8 @@ def export(files: tuple[Path, ...], target: Path, rows: str, *, anonymous: bool)
             raise BadInput(str(error)) from error
     else:
         raise BadInput(f"--to must end in .csv or .parquet, got {target}")
-    _write(target, content)
-    _fail_if_damaged(damaged)
+    write(target, content)
+    fail_if_damaged(damaged)
 
 
 @click.command()
@@ -283,7 +300,7 @@ def publish(*, check: bool, root: Path) -> None:
         named = ", ".join(map(str, (*stale, *left_over)))
         raise BadInput(f"not what the records in results/raw make: {named}; run `fmnist publish`")
     for path in stale:
-        _write(path, wanted[path])
+        write(path, wanted[path])
     for path in left_over:
         path.unlink()
         click.echo(f"removed {path}")

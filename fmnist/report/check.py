@@ -17,7 +17,7 @@ import numpy as np
 from fmnist import blueprint
 from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
-from fmnist.report.choose import row_key, sessions_of
+from fmnist.report.choose import row_key, row_of_task, sessions_of
 from fmnist.report.render import joined, render
 from fmnist.report.trust import sides
 
@@ -258,7 +258,7 @@ def _doubled(lines: Iterable[Line]) -> Iterator[Place]:
         unnumbered = line.schema == 1 and r.task == "startup"  # its processes had no numbers yet
         if r.failure is not None or unnumbered:
             continue
-        number = first.setdefault((r.task, r.cell, r.process, r.seed), line.number)
+        number = first.setdefault((r.cell, r.process, r.seed, *row_of_task(r)), line.number)
         if number != line.number:
             yield (
                 line.number,

@@ -31,11 +31,12 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
 
     Schema 1 did not number the processes of starts: these all count.
     """
-    last = {(r.task, r.cell, r.process): r for r in records}
+    last = {(r.cell, r.process, *row_of_task(r)): r for r in records}
     return [
         r
         for r in records
-        if last[r.task, r.cell, r.process] is r or (r.task == "startup" and r.failure is None)
+        if last[r.cell, r.process, *row_of_task(r)] is r
+        or (r.task == "startup" and r.failure is None)
     ]
 
 
@@ -73,8 +74,16 @@ def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
 
 def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
     """Return the records of several sessions, of each task's row those of the last session."""
-    newest = {(r.task, row_key(r)): r.session for session in sessions for r in session}
-    return [r for s in sessions for r in s if newest[r.task, row_key(r)] == r.session]
+    newest = {row_of_task(r): r.session for session in sessions for r in session}
+    return [r for s in sessions for r in s if newest[row_of_task(r)] == r.session]
+
+
+def row_of_task(record: Record) -> tuple[Any, ...]:
+    """Return what says that a record is of the same row of the same task as another one.
+
+    A model is learned by several recipes in one session; it is timed by one.
+    """
+    return (record.task, *(trained_key if record.task == "learn" else row_key)(record))
 
 
 def machine_name(record: Record) -> str:
@@ -95,6 +104,12 @@ CELL_COLUMNS = ("device", "mode", "batch_size", "precision", "xla", "environment
 def row_key(record: Record) -> tuple[Any, ...]:
     """Return what must be equal for backends to stand side by side in a row."""
     return (record.model, *(getattr(record, name) for name in CELL_COLUMNS))
+
+
+def trained_key(record: Record) -> tuple[Any, ...]:
+    """Return what must be equal for backends and seeds of a whole training to be of one row."""
+    images = (record.train_images, record.validation_images, record.test_images)
+    return (*row_key(record), record.study, *images, record.recipe.model_dump_json())
 
 
 def of_main_modes(records: Sequence[Record]) -> list[Record]:

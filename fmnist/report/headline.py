@@ -13,7 +13,7 @@ from typing import Any
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
-from fmnist.report import leaderboard, trust
+from fmnist.report import leaderboard, learned, trust
 from fmnist.report.choose import CELL_COLUMNS, backends_of, good, row_key
 from fmnist.report.render import above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
@@ -78,7 +78,8 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
     return [
         *_notices(records),
         *leaderboard.sentences(records),
-        *(_answers(pairs, names, records) if pairs else [_without_ratios(cells, names, records)]),
+        *learned.sentences(records),
+        *(_answers(pairs, names, records) if pairs else _without_ratios(cells, names, records)),
         *_dense_against_conv(cells, names),
         *_failed(records),
         *_how_sure(cells, records),
@@ -265,17 +266,22 @@ def _certified(cell: Summary, records: Sequence[Record]) -> str:
 
 def _without_ratios(
     cells: Sequence[Summary], names: Mapping[int, str], records: Sequence[Record]
-) -> str:
-    """Return what there is where no two backends can be held against each other."""
+) -> list[str]:
+    """Return what there is where no two backends can be held against each other.
+
+    Nothing where whole trainings were all that was asked for: they have sentences of their own.
+    """
     if not cells:
+        if good(records, "learn"):
+            return []
         if any(r.task == "race" for r in records):
-            return f"On {_machine(records)}: whole trainings in a race, no model side by side."
-        tried = any(r.task == "train" for r in records)
+            return [f"On {_machine(records)}: whole trainings in a race, no model side by side."]
+        tried = any(r.task in learned.TASKS for r in records)
         trained = "trained to its end" if tried else "trained"
-        return f"On {_machine(records)}, no model was {trained} in this session."
+        return [f"On {_machine(records)}, no model was {trained} in this session."]
     backends = backends_of(cell.first for cell in cells)
     if len(backends) > 1:
-        return f"{_where(cells)}: no model was trained by two backends side by side."
+        return [f"{_where(cells)}: no model was trained by two backends side by side."]
     only = f"{_where(cells)}: only {_called(backends[0])} was trained, so there is no ratio"
     by_time = sorted(cells, key=lambda cell: cell.epoch.value)
     ends = by_time if len(by_time) == 1 else [by_time[0], by_time[-1]]
@@ -283,7 +289,7 @@ def _without_ratios(
         f"{with_interval(c.epoch)} s ({names[id(c)]}, {percent(c.accuracy)} % accurate)"
         for c in ends
     )
-    return f"{only}; an epoch takes {shown}."
+    return [f"{only}; an epoch takes {shown}."]
 
 
 def _machine(records: Sequence[Record]) -> str:

@@ -33,6 +33,9 @@ from fmnist.report.render import LONGEST_TEXT, Table, inert, joined
 LARGEST_BYTES: Final = 3_000_000
 """Of a page. What does not fit is left out of the last sessions, with a word in its place."""
 
+MOST_STILLS: Final = 8
+"""Pictures that are drawn beforehand; a print has the others in words."""
+
 LONGEST_IN_A_CELL: Final = 200
 """Characters of a name or a table's text that are shown; other texts have `LONGEST_TEXT`."""
 
@@ -82,8 +85,8 @@ class Section:
 def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> str:
     """Return the page of sessions as HTML: the same records make the same page.
 
-    Sessions on the real data come before those on the stand-in, larger presets before smaller
-    ones, then newer ones before older ones. The page opens with what the first one answers.
+    Sessions on the real data come before those on the stand-in, timed ones before those that only
+    learned, larger presets before smaller ones, then newer ones before older ones. The page opens with what the first one answers.
 
     Args:
         sessions: the records of each, as from `choose.sessions_of` or `choose.assembled`.
@@ -94,7 +97,10 @@ def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> st
     templates = _templates()
     machines = [picture for picture in [plots.of_machines(ordered)] if picture is not None]
     pictures = [*machines, *plots.of_session(first, against)]
-    figures = [Figure(f"first-{picture.name}", picture, _still(picture)) for picture in pictures]
+    figures = [
+        Figure(f"first-{picture.name}", picture, _still(picture) if i < MOST_STILLS else None)
+        for i, picture in enumerate(pictures)
+    ]
     compared, own = figures[: len(machines)], figures[len(machines) :]
     frame = partial(
         templates.get_template("page.html.j2").render,
@@ -115,7 +121,14 @@ def _tells(records: Sequence[Record]) -> tuple[Any, ...]:
     """Return what is larger for a session that tells more."""
     first = records[0]
     newest = max(r.started_at for r in records)
-    return first.dataset != STAND_IN, list(PRESETS).index(first.preset), newest, first.session
+    timed = any(r.task != "learn" for r in records)
+    return (
+        first.dataset != STAND_IN,
+        timed,
+        list(PRESETS).index(first.preset),
+        newest,
+        first.session,
+    )
 
 
 def _details(
@@ -182,6 +195,7 @@ def _bare(records: Sequence[Record]) -> Section:
     first = records[0]
     setting = f"{first.dataset}, preset {first.preset}, {joined(machine_name(r) for r in records)}"
     cells = len({r.cell for r in good(records, "train")})
+    learned = len(good(records, "learn"))
     failed = sum(r.failure is not None for r in records)
     return Section(
         id=f"session-{first.session}-{first.preset}-{first.dataset}",
@@ -189,7 +203,8 @@ def _bare(records: Sequence[Record]) -> Section:
         setting=setting,
         facts=(
             f"Session {joined(r.session for r in records)}: "
-            f"records {len(records):,}, cells trained {cells:,}, failed {failed:,}"
+            f"records {len(records):,}, cells trained {cells:,}, "
+            f"{f'whole trainings {learned:,}, ' if learned else ''}failed {failed:,}"
         ),
         opened=False,
         notices=_notices(records),

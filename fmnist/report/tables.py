@@ -8,7 +8,7 @@ from functools import partial
 
 from fmnist import stats
 from fmnist.record import Record, by_cell, samples
-from fmnist.report import leaderboard, reproduction, trust, trust_tables, tuned_tables
+from fmnist.report import leaderboard, learned, reproduction, trust, trust_tables, tuned_tables
 from fmnist.report.choose import Rows, backends_of, good, of_main_modes
 from fmnist.report.columns import (
     Column,
@@ -69,6 +69,8 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         tuned_tables.reduced_precision(records),
         tuned_tables.traps(records),
         environments(records),
+        learned.results(records),
+        *(learned.overfitting(learned.learned(records), by) for by in learned.QUANTITIES),
         *(
             build(records)
             for build in (

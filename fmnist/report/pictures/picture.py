@@ -41,7 +41,7 @@ class Picture:
     """A chart, and what has to be said with it.
 
     Attributes:
-        name: file stem, of [a-z-], unique within a session.
+        name: file stem, of [a-z0-9-], unique within a session.
         title: for people.
         caption: what is shown, and under which terms.
         alternative: for who cannot see it: the main figures, in words.

@@ -12,7 +12,13 @@ import altair as alt
 import vl_convert
 
 from fmnist.record import Record
-from fmnist.report.pictures import learning_charts, race_charts, time_charts, trust_charts
+from fmnist.report.pictures import (
+    learned_charts,
+    learning_charts,
+    race_charts,
+    time_charts,
+    trust_charts,
+)
 from fmnist.report.pictures.picture import Picture, rows_of_cells
 from fmnist.report.summary import summaries
 
@@ -61,6 +67,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Pi
         race_charts.accuracy_by_seconds(records),
         trust_charts.where_an_epoch_goes(records),
         trust_charts.noise(records),
+        *learned_charts.of_trainings(records),
     ]
     return [picture for picture in made if picture is not None]
 
