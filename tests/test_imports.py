@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "parity": set(),
     "audit": set(),
     "environments": {"machine"},
+    "images": {"preprocess"},
     "data": {"preprocess", "standin"},
     "models": {"grid", "layers"},
     "claims": {"grid", "models"},
