@@ -55,7 +55,31 @@ def _loaded(path: str) -> keras.Model:
     return model
 
 
-ANSWERS: Final[Mapping[str, Callable[[Arrays, Told], Answer]]] = {"predict": predict}
+def convolve(arrays: Arrays, told: Told) -> Answer:
+    """Convolve `inputs0` with `kernel0` to `outputs0`, and so on, each by its own terms."""
+    outputs = {}
+    for i, case in enumerate(told["cases"]):
+        strides = case["strides"]
+        made = keras.ops.conv(
+            arrays[f"inputs{i}"],
+            arrays[f"kernel{i}"],
+            strides=tuple(strides) if isinstance(strides, list) else strides,
+            padding=case["padding"],
+        )
+        outputs[f"outputs{i}"] = keras.ops.convert_to_numpy(made)
+    return Answer(outputs, {})
+
+
+def one_hot(arrays: Arrays, told: Told) -> Answer:
+    """Encode `labels` as `encoded`, (n, n_classes)."""
+    return Answer({"encoded": keras.utils.to_categorical(arrays["labels"], told["n_classes"])}, {})
+
+
+ANSWERS: Final[Mapping[str, Callable[[Arrays, Told], Answer]]] = {
+    "predict": predict,
+    "convolve": convolve,
+    "one_hot": one_hot,
+}
 
 
 def main(folder: Path) -> None:
