@@ -3,7 +3,7 @@
 import click
 
 import fmnist
-from fmnist.cli import about, analyse, race, reports, reproduce, session
+from fmnist.cli import about, analyse, convolve, predict, race, reports, reproduce, session
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,6 +29,8 @@ for command in (
         about.doctor_command,
         about.models_command,
         about.data_command,
+        predict.predict,
+        convolve.convolve,
     ),
 ):
     main.add_command(command)
