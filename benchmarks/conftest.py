@@ -135,6 +135,12 @@ def raced(cell: Cell, engine: Engine) -> list[Record]:
 
 
 @pytest.fixture
+def learned(cell: Cell, engine: Engine) -> list[Record]:
+    """The records of a cell's trainings by its model's recipe, one for each seed."""
+    return engine.records_for("learned", cell)
+
+
+@pytest.fixture
 def parity(cell: Cell, engine: Engine) -> list[Record]:
     """The parity records of the cell's model, one for each seed."""
     return engine.records_for("parity", cell)

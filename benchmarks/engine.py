@@ -8,13 +8,15 @@ import pytest
 from overhead import run_overhead
 from rich.console import Console
 
-from fmnist import launch, models, plan, race, selfcheck
+from fmnist import launch, learn, models, plan, race, selfcheck
 from fmnist.budget import Budget, Share
 from fmnist.grid import Cell
 from fmnist.launch import Observer
 from fmnist.progress import SessionProgress
 from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.record import Record
+from fmnist.report.reproduction import FEWEST_SEEDS as FEWEST_TO_JUDGE
+from fmnist.report.reproduction import STUDY
 from fmnist.session import budget_of
 
 Replay = Callable[[Sequence[float], Sequence[Record]], None]
@@ -75,6 +77,10 @@ KINDS: Mapping[str, Kind] = {
     "raced": Kind(
         lambda planned: [c for c in planned.cells if models.card(c.model).tier is not None],
         lambda engine, _, observer: engine.race(observer),
+    ),
+    "learned": Kind(
+        lambda planned: planned.cells if planned.options["recipe"] else (),
+        lambda engine, _, observer: engine.learn(observer),
     ),
 }
 """By fixture."""
@@ -150,6 +156,13 @@ class Engine:
             if start.role == "reference" or start.cell in self._wanted["raced"]
         ]
         return list(race.run_race(self.plan, starts, observer))
+
+    def learn(self, observer: Observer) -> list[Record]:
+        """Train by recipe, over seeds, all cells that tests asked it for; return the records."""
+        seeds = self.plan.options["seeds"] or FEWEST_TO_JUDGE
+        trainings = learn.trainings(self.plan, learn.by_own_recipe(self.plan), seeds, STUDY)
+        wanted = [t for t in trainings if t.cell in self._wanted["learned"]]
+        return list(learn.run_learning(self.plan, wanted, observer))
 
     def next_share(self) -> Share | None:
         """Return what the next group may use of the session's budget, where it has one."""

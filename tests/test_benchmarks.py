@@ -114,6 +114,20 @@ def test_selection_runs_only_what_was_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_recipes_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
+    """With --recipe, bench_reproduce trains each seed to the end; without, it has no cell."""
+    options = ("--benchmark-only", "--preset", "smoke", "--models", "dense3", "-k", "reproduce")
+    asked = run_pytest(*options, "--recipe", "--seeds", "2", f"--results={tmp_path}")
+    without = run_pytest(*options, f"--results={tmp_path}")
+    (path,) = (tmp_path / "raw").glob("*.jsonl")
+    records, _ = read(path)
+
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+    assert {(r.task, r.seed, len(r.history)) for r in records} == {("learn", s, 10) for s in (0, 1)}
+    assert "no tests ran" in without.stdout or "deselected" in without.stdout
+
+
+@pytest.mark.slow
 def test_racers_race(tmp_path: Path) -> None:
     """Each seed of a named racer is a round, and the leaderboard is printed."""
     answer = run_pytest(

@@ -86,7 +86,8 @@ def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> st
     """Return the page of sessions as HTML: the same records make the same page.
 
     Sessions on the real data come before those on the stand-in, timed ones before those that only
-    learned, larger presets before smaller ones, then newer ones before older ones. The page opens with what the first one answers.
+    learned, larger presets before smaller ones, then newer ones before older ones. The page opens
+    with what the first one answers.
 
     Args:
         sessions: the records of each, as from `choose.sessions_of` or `choose.assembled`.
