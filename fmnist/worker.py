@@ -270,6 +270,7 @@ class Served:
             following[:] = [self._next_order()]
             return following[0].command == "epoch"
 
+        steering = self._train.callbacks_of(self._job.recipe) if self._job.task == "learn" else []
         fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
         fit(
             *self._sets.train,
@@ -277,6 +278,7 @@ class Served:
             epochs=self._job.epochs,
             callbacks=[
                 self._train.EpochClock(stopwatch, measured),
+                *steering,
                 self._train.EpochGate(go_on),
             ],
         )

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "blueprint": set(),
     "models": {"blueprint", "grid", "layers"},
     "claims": {"grid", "models"},
+    "studies": {"blueprint", "models", "options"},
     "record": {"grid"},
     "schedule": set(),
     "layers": set(),
@@ -77,6 +78,7 @@ MAY_IMPORT = {
             "race_rules",
             "record",
             "stats",
+            "studies",
         ),
     },
     "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
@@ -94,6 +96,8 @@ MAY_IMPORT = {
             "options",
             "plan",
             "progress",
+            "launch",
+            "studies",
         ),
         *("race", "race_rules", "record", "report", "session"),
         *("ask", "by_keras", "convolution", "images", "places", "saved"),
@@ -104,7 +108,7 @@ MAY_IMPORT = {
 FREE_OF_FRAMEWORKS = (
     *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
     *("report.render", "report.tables", "report.publish", "report.headline", "report.terminal"),
-    *("selfcheck", "session", "cli", "blueprint"),
+    *("selfcheck", "session", "cli", "blueprint", "studies.tuning"),
 )
 
 

@@ -3,7 +3,7 @@
 import click
 
 import fmnist
-from fmnist.cli import about, analyse, convolve, predict, race, reports, reproduce, session
+from fmnist.cli import about, analyse, convolve, predict, race, reports, reproduce, session, study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -17,6 +17,7 @@ for command in (
         session.run,
         race.race,
         reproduce.reproduce,
+        study.study,
         reports.report,
         reports.compare,
         reports.check,

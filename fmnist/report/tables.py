@@ -8,7 +8,15 @@ from functools import partial
 
 from fmnist import stats
 from fmnist.record import Record, by_cell, samples
-from fmnist.report import leaderboard, learned, reproduction, trust, trust_tables, tuned_tables
+from fmnist.report import (
+    leaderboard,
+    learned,
+    reproduction,
+    studies,
+    trust,
+    trust_tables,
+    tuned_tables,
+)
 from fmnist.report.choose import Rows, backends_of, good, of_main_modes
 from fmnist.report.columns import (
     Column,
@@ -64,6 +72,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         leaderboard.leaderboard(records),
         leaderboard.choosing(records),
         reproduction.table(records),
+        *studies.tables(records),
         speed(records, against),
         tuned_tables.tuned(records),
         tuned_tables.reduced_precision(records),

@@ -16,6 +16,7 @@ from fmnist.report.pictures import (
     learned_charts,
     learning_charts,
     race_charts,
+    study_charts,
     time_charts,
     trust_charts,
 )
@@ -65,6 +66,8 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Pi
         learning_charts.accuracy_parameters(rows),
         learning_charts.accuracy_over_time(rows),
         race_charts.accuracy_by_seconds(records),
+        study_charts.ladder(records),
+        study_charts.frontier(records),
         trust_charts.where_an_epoch_goes(records),
         trust_charts.noise(records),
         *learned_charts.of_trainings(records),
