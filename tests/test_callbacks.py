@@ -1,12 +1,15 @@
 """Callbacks of a recipe, in stock `fit` and in the tuned loops, with figures put into the logs."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from on_backend import answer
+from test_launch import Recorder
 
-from fmnist import grid, models
+from fmnist import grid, learn, models
+from fmnist.plan import Plan
 
 SCRIPT = Path(__file__).with_name("watched.py")
 RECIPE = models.card("logits").recipe.model_dump()
@@ -76,6 +79,28 @@ def test_best_accuracy_comes_before_lowest_loss(told: dict[str, Any], loop: str)
 def test_no_checkpoint_is_left(told: dict[str, Any]) -> None:
     """The folders of the checkpoints are gone when training has ended."""
     assert told["left"] == []
+
+
+@pytest.mark.parametrize("mode", ["stock", "tuned"])
+@pytest.mark.parametrize("backend", grid.BACKENDS)
+def test_worker_trains_by_them(make_plan: Callable[..., Plan], backend: str, mode: str) -> None:
+    """A training ends early, and what is evaluated at the end are the best weights, not the last.
+
+    Dropout of 90 % keeps the last epoch from being the best one for long.
+    """
+    plan = make_plan(models="drop90-dense9", backends=backend, modes=mode, data_dir="stand-in")
+    recipe = models.Recipe(
+        **RECIPE | {"epochs": 40, "learning_rate": 0.05, "stop_after": 1, "keep_best": True}
+    )
+    trainings = learn.trainings(plan, [(plan.cells[0], recipe)], 1, "ablation")
+    (record,) = learn.run_learning(plan, trainings, Recorder())
+
+    assert record.failure is None
+    assert len(record.history) < 40
+    reached = [epoch.validation_accuracy or 0.0 for epoch in record.history]
+    assert record.validation_accuracy == max(reached)
+    at_best = {e.test_accuracy for e in record.history if e.validation_accuracy == max(reached)}
+    assert record.accuracy in at_best
 
 
 @pytest.mark.parametrize("own", [{"stop_after": 2}, {"halve_after": 2}, {"keep_best": True}])

@@ -15,7 +15,7 @@ from fmnist.cli import main
 from fmnist.record import Record, read
 from fmnist.report import studies, tables
 from fmnist.report.pictures import plots
-from fmnist.report.render import NOTHING, Table
+from fmnist.report.render import NOTHING, Table, render
 from fmnist.studies import Entrant, ablation, parameters, tuning
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -167,6 +167,11 @@ def test_tuning_chooses_by_validation() -> None:
 
     assert [row["validation [%]"] for row in found] == ["75.00", "70.00", "65.00"]
     assert [row["test of the chosen [%]"] for row in found] == ["60.00", NOTHING, NOTHING]
+    # Nor is it shown anywhere else.
+    shown = "".join(render(table, "text") for table in tables.of_session(records))
+    assert "80.00" not in shown
+    assert "90.00" not in shown
+    assert not plots.of_session(records)
 
 
 def test_studies_are_among_the_tables_and_pictures() -> None:

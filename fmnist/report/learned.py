@@ -19,6 +19,7 @@ from fmnist.report.columns import of_backend, parameters, rows_of
 from fmnist.report.render import NOTHING, Table, digits, inert, joined, percent, with_interval
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
+from fmnist.studies import tuning
 
 LONGEST_NAME: Final = 40
 LONGEST_MACHINE: Final = 120
@@ -92,10 +93,13 @@ class Learned:
 def learned(records: Iterable[Record]) -> list[Learned]:
     """Return what there is of whole trainings: models by their parameters, backends in order.
 
+    A search's trials are left out: what they reach on the test set is not looked at.
+
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    rows = rows_of(good(records, "learn"), key=trained_key)
+    shown = [r for r in good(records, "learn") if r.study != tuning.NAME]
+    rows = rows_of(shown, key=trained_key)
     return [
         Learned(name, tuple(of_backend(row, backend)))
         for name, row in zip(_names([row[0] for row in rows]), rows, strict=True)
