@@ -16,7 +16,7 @@ CLASSES = range(len(CLASS_NAMES))
 MEANS = ("macro avg", "weighted avg")
 """As scikit-learn calls the averages over classes: of all alike, and by their images."""
 FIGURES = ("precision", "recall", "f1-score")
-GIVEN_TERM = "of the test set after the last epoch; the class given is the most probable one"
+GIVEN_TERM = "of the test set after the training; the class given is the most probable one"
 
 
 def predictions_of(record: Record) -> Predictions:

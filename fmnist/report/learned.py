@@ -82,6 +82,17 @@ class Learned:
         known = [index for index in found if index is not None]
         return known if len(known) == len(found) else None
 
+    def reached(self, split: str, quantity: Quantity) -> Estimate | None:
+        """Return the mean over the seeds of a figure of the trained model; None without any.
+
+        Of training it is the last epoch's running mean. Validation and test are of the weights that
+        were kept, which a callback may have taken from an earlier epoch.
+        """
+        if split == "train":
+            return self.at(self.last, split, quantity)
+        name = quantity if split == "test" else f"{split}_{quantity}"
+        return mean_of(getattr(r, name) for r in self.records)
+
     def at(self, epochs: Sequence[int] | None, split: str, quantity: Quantity) -> Estimate | None:
         """Return the mean over the seeds of a figure of one epoch of each; None where one lacks."""
         if epochs is None:
@@ -210,15 +221,19 @@ def results(records: Sequence[Record]) -> Table | None:
         (
             *(one.name, one.backend, f"{parameters(one.records).total:,}", str(len(one.records))),
             span(index + 1 for index in one.last),
-            *(points(one.at(one.last, split, "accuracy")) for split in SPLITS),
-            loss(one.at(one.last, "test", "loss")),
+            *(points(one.reached(split, "accuracy")) for split in SPLITS),
+            loss(one.reached("test", "loss")),
             span(index + 1 for index in one.best or ()),
             points(one.at(one.best, "test", "accuracy")),
             loss(one.at(one.best, "test", "loss")),
         )
         for one in found
     )
-    stated = ("after the last epoch", SEEDS_TERM, CURVES_TERM, BEST_TERM, *terms(found))
+    stated = (
+        "training: Keras's running mean over the last epoch, dropout on; validation and test: of "
+        "the trained model",
+        *(SEEDS_TERM, BEST_TERM, *terms(found)),
+    )
     return Table("What whole trainings learned", header, rows, stated)
 
 
@@ -347,7 +362,7 @@ def sentences(records: Sequence[Record]) -> list[str]:
     left = len(models) - len(told)
     return [
         f"On {where}, {found[0].first.dataset}, preset {found[0].first.preset}: what {count} whole "
-        f"trainings of {len(models)} models learned, on the test set after the last epoch.",
+        f"trainings of {len(models)} models learned, on the test set.",
         *told,
         *([f"{left} more models: see the tables."] if left else []),
     ]
@@ -355,8 +370,8 @@ def sentences(records: Sequence[Record]) -> list[str]:
 
 def _sentence(name: str, ones: Sequence[Learned]) -> str:
     figures = [
-        f"{points(one.at(one.last, 'test', 'accuracy'))} % and loss "
-        f"{loss(one.at(one.last, 'test', 'loss'))} on {one.backend} (n={len(one.records)})"
+        f"{points(one.reached('test', 'accuracy'))} % and loss "
+        f"{loss(one.reached('test', 'loss'))} on {one.backend} (n={len(one.records)})"
         for one in ones
     ]
     epochs = span(i + 1 for one in ones for i in one.last)
