@@ -90,7 +90,11 @@ class Child:
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         with log_path.open("wb") as log, theirs:
-            self._process = _start([*program, str(theirs.fileno())], environ, log, theirs)
+            try:
+                self._process = _start([*program, str(theirs.fileno())], environ, log, theirs)
+            except OSError:
+                self._channel.close()
+                raise
 
     def __enter__(self) -> Self:
         return self

@@ -81,7 +81,7 @@ class Site:
         return subprocess.Popen(
             command or self.command(),
             text=True,
-            env=environment() | self.environ,
+            env={**environment(), **self.environ},
             stdout=stdout,
             stderr=subprocess.STDOUT,
         )
