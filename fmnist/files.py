@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a person ends a session."""
@@ -83,22 +84,30 @@ def undisturbed() -> Iterator[None]:
 
 
 class Hold:
-    """A file that is this object's alone, for as long as the object, or the process, is there.
+    """A file that is this object's alone until it lets go, or the process ends.
 
     It is the system that holds it: however a process ends, nothing is left behind.
     """
 
     def __init__(self) -> None:
-        self._is_taken = False
+        self._let_go: weakref.finalize[..., Any] | None = None
 
     def take(self, path: Path) -> None:
-        """Take a file, if none was taken yet. Raises BlockingIOError if another one holds it."""
-        if self._is_taken:
+        """Take a file, if none is held yet. Raises BlockingIOError if another one holds it."""
+        if self._let_go is not None and self._let_go.alive:
             return
         descriptor = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._is_taken = True
+        self._let_go = weakref.finalize(self, os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.let_go()
+            raise
+
+    def let_go(self) -> None:
+        """Let another one take the file."""
+        if self._let_go is not None:
+            self._let_go()
 
 
 def _permissions(path: Path) -> int | None:

@@ -6,7 +6,8 @@ import os
 import random
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -132,6 +133,15 @@ class Plan:
         self.hold.take(self.options_path)
         if self.scratch_path.exists():
             shutil.rmtree(self.scratch_path)
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hold the session as `begin` does, until it is over."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.hold.let_go()
 
     def measured(self, cells: Sequence[Cell], task: Task, process: int) -> list[Record] | None:
         """Return the records of cells that took turns, if an earlier run has all of them.
