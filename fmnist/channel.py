@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fmnist.measure import Allowance
 from fmnist.models import Recipe
 from fmnist.record import (
     Count,
@@ -213,10 +214,14 @@ class Channel:
         Raises TimeoutError after `timeout_s`, ChannelError at the end of the channel,
         NotAMessageError for a line above the size limit.
         """
+        allowance = None if timeout_s is None else Allowance(timeout_s)
+        if allowance is not None:
+            allowance.run()
         while b"\n" not in self._buffer:
             if len(self._buffer) > MAX_MESSAGE_BYTES:
                 raise NotAMessageError(f"a message of more than {MAX_MESSAGE_BYTES:,} bytes")
-            self._end.settimeout(timeout_s)
+            # What is left for the whole line: one that comes in drips is late as well.
+            self._end.settimeout(None if allowance is None else allowance.left_s or 1e-3)
             try:
                 chunk = self._end.recv(65_536)
             except TimeoutError:

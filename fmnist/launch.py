@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self, TypeVar
 
-from fmnist import audit, grid, models
+from fmnist import audit, bounds, grid, models
 from fmnist.budget import Share
 from fmnist.channel import (
     Answer,
@@ -36,6 +36,7 @@ from fmnist.channel import (
     Timed,
     Traced,
 )
+from fmnist.files import undisturbed
 from fmnist.grid import AUDIT_VARIANTS, Cell
 from fmnist.measure import Allowance, utc_now
 from fmnist.plan import Plan
@@ -47,6 +48,8 @@ Program = Sequence[str] | None
 EXIT_WAIT_S = 10
 LOG_TAIL_BYTES = 2_048
 LOG_TAIL_LINES = 5
+LONGEST_LOG_BYTES = 2**20
+"""Of what a worker printed, so much is kept: its beginning and its end."""
 
 Turn = TypeVar("Turn")
 Expected = TypeVar(
@@ -87,7 +90,11 @@ class Child:
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         with log_path.open("wb") as log, theirs:
-            self._process = _start([*program, str(theirs.fileno())], environ, log, theirs)
+            try:
+                self._process = _start([*program, str(theirs.fileno())], environ, log, theirs)
+            except OSError:
+                self._channel.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -139,9 +146,15 @@ class Child:
             status = self._process.wait(EXIT_WAIT_S)
         except subprocess.TimeoutExpired:
             return f"{error}, and the process went on{self._log_tail()}"
-        if status < 0:
-            return f"killed by {signal.Signals(-status).name}{self._log_tail()}"
-        return f"{error}; exit status {status}{self._log_tail()}"
+        if status == -signal.SIGKILL:
+            cause = "killed by SIGKILL, as the system does when memory runs out"
+        elif status < 0:
+            cause = f"killed by {signal.Signals(-status).name}"
+        else:
+            cause = f"{error}; exit status {status}"
+        if self.log_path.stat().st_size >= bounds.MOST_FILE_BYTES:
+            cause = f"it printed more than {bounds.MOST_FILE_BYTES:,} bytes; {cause}"
+        return f"{cause}{self._log_tail()}"
 
     def _log_tail(self) -> str:
         with self.log_path.open("rb") as log:
@@ -156,6 +169,21 @@ class Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Leave out the middle of a long log: a session of many floods would fill the disk."""
+        size = self.log_path.stat().st_size
+        if size <= LONGEST_LOG_BYTES:
+            return
+        note = f"\n... here {size - LONGEST_LOG_BYTES:,} bytes or more are left out ...\n".encode()
+        half = (LONGEST_LOG_BYTES - len(note)) // 2
+        with self.log_path.open("rb+") as log:
+            log.seek(-half, os.SEEK_END)
+            end = log.read()
+            log.seek(half)
+            log.write(note + end)
+            log.truncate()
 
 
 def _start(
@@ -313,9 +341,11 @@ class CellRun:
         if self._kept is None:
             if not self.is_over:
                 self.fail("interrupted")
-            self._kept = self._record(fields)
-            append(self._kept, self._plan.records_path)
-            self._observer.ended(self._kept)
+            record = self._record(fields)
+            with undisturbed():
+                append(record, self._plan.records_path)
+                self._kept = record
+            self._observer.ended(record)
         return self._kept
 
     def _record(self, fields: Mapping[str, Any]) -> Record:

@@ -84,12 +84,12 @@ def run_learning(
 
     What an earlier run of a resumed session has learned is yielded as it is.
     """
-    plan.begin()
     done = {(r.cell, r.process, r.seed, r.study, r.recipe): r for r in plan.done.values()}
-    for training in planned:
-        t = training
-        earlier = done.get((t.cell, t.process, t.seed, t.study, recipe_of(t.recipe)))
-        yield earlier or run(plan, training, observer, program)
+    with plan.begun():
+        for training in planned:
+            t = training
+            earlier = done.get((t.cell, t.process, t.seed, t.study, recipe_of(t.recipe)))
+            yield earlier or run(plan, training, observer, program)
 
 
 def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:

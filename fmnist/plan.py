@@ -5,14 +5,17 @@ import math
 import os
 import random
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fmnist import data, environments, grid, machine, models, places, resume, standin
+from fmnist import data, environments, files, grid, machine, models, places, resume, standin
 from fmnist.channel import Job
+from fmnist.files import Hold
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
 from fmnist.options import (
@@ -66,6 +69,8 @@ class Plan:
     """As given, for a session that is resumed."""
     done: Mapping[tuple[Task, Cell, int], Record]
     """What an interrupted session has measured: by task, cell and process."""
+    hold: Hold = field(default_factory=Hold, compare=False)
+    """On the session: no other process goes on with it as long as this one runs."""
 
     @property
     def preset(self) -> grid.Preset:
@@ -112,16 +117,44 @@ class Plan:
         """The file that keeps the session's options for `--resume`."""
         return resume.options_path(self.results, self.session)
 
+    @property
+    def scratch_path(self) -> Path:
+        """The folder for what workers leave for the parent, which is gone after each use."""
+        return self.options_path.with_name("scratch")
+
     def begin(self) -> None:
-        """Keep the options on the disk, so that the session can be resumed."""
-        self.options_path.parent.mkdir(parents=True, exist_ok=True)
-        self.options_path.write_text(json.dumps(dict(self.options)), encoding="utf-8")
+        """Keep the options on the disk, so that the session can be resumed, and hold it.
+
+        What a crash left in the scratch folder is removed. Raises OSError if the results folder
+        cannot be written.
+        """
+        if not self.options_path.exists():
+            files.replace(self.options_path, json.dumps(dict(self.options)))
+        self.hold.take(self.options_path)
+        if self.scratch_path.exists():
+            shutil.rmtree(self.scratch_path)
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Hold the session as `begin` does, until it is over."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.hold.let_go()
 
     def measured(self, cells: Sequence[Cell], task: Task, process: int) -> list[Record] | None:
-        """Return the records of cells that took turns, if an earlier run has all of them."""
+        """Return the records of cells that took turns, if an earlier run has all of them.
+
+        If it has only some, these are set aside: all cells take turns anew, and count once.
+        """
         found = [self.measured_one(cell, task, process) for cell in cells]
         records = [record for record in found if record is not None]
-        return records if len(records) == len(cells) else None
+        if len(records) == len(cells):
+            return records
+        if records:
+            resume.set_aside(self.records_path, {(task, r.cell, process) for r in records})
+        return None
 
     def measured_one(self, cell: Cell, task: Task, process: int) -> Record | None:
         """Return the record of a cell that ran alone, if an earlier run has it."""
@@ -196,6 +229,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     resumed = None if options["resume"] is None else Path(options["resume"])
     if resumed is not None:
         options = resume.options_of(resumed, options)
+    hold = Hold() if resumed is None else resume.hold(resumed)
     started_at = utc_now()
     notices = [*_check_environment(environ)]
     preset_name = grid.known("preset", [options["preset"]], grid.PRESETS)[0]
@@ -216,6 +250,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     source = data.locate(folder, environ)
     if source.folder is not None:
         data.load(source)  # a damaged file is found here, before anything is trained
+    earlier = resume.measured(resumed, facts, commit) if resumed else resume.Earlier({}, ())
     return Plan(
         session=resumed.stem if resumed else f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_at=started_at,
@@ -237,10 +272,11 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         cpus=machine.usable_cpus(),
         machine=facts,
         commit=commit,
-        notices=(*notices, *absent, *_data_notices(source)),
+        notices=(*notices, *absent, *_data_notices(source), *earlier.notices),
         interpreters=places.interpreters(named, pythons, [backend for backend, _ in found]),
         options={**options, "order_seed": order_seed, "resume": None},
-        done=resume.measured(resumed, facts, commit) if resumed else {},
+        done=earlier.records,
+        hold=hold,
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.model_selection import train_test_split
 
 Images = TypeVar("Images", bound=np.generic)
 Labels = TypeVar("Labels", bound=np.generic)
@@ -145,9 +144,7 @@ def split(
             f"share {share} splits {len(labels)} images into {kept} and {held_out}:"
             f" each part needs at least one image of each of the {n_classes} classes"
         )
-    train, validation = train_test_split(
-        np.arange(len(labels)), test_size=held_out, stratify=labels, random_state=seed
-    )
+    train, validation = _apart(labels, held_out, seed)
     return images[train], labels[train], images[validation], labels[validation]
 
 
@@ -170,14 +167,20 @@ def sample(
         return images, labels
     left_out = len(labels) - n
     # The rest, too, must hold every class: if it is smaller than that, take some of it back.
-    drawn, rest = train_test_split(
-        np.arange(len(labels)),
-        test_size=max(left_out, n_classes),
-        stratify=labels,
-        random_state=seed,
-    )
+    drawn, rest = _apart(labels, max(left_out, n_classes), seed)
     rows = np.concatenate([drawn, rest[left_out:]])
     return images[rows], labels[rows]
+
+
+def _apart(labels: npt.NDArray[Labels], n: int, seed: int) -> list[np.ndarray]:
+    """Return the rows of two parts, shuffled and stratified by class; the second has n of them."""
+    # scikit-learn takes a second to import, and the parent has no use for it: it splits nothing.
+    from sklearn.model_selection import train_test_split
+
+    parts: list[np.ndarray] = train_test_split(
+        np.arange(len(labels)), test_size=n, stratify=labels, random_state=seed
+    )
+    return parts
 
 
 def views(images: npt.NDArray[Images], n: int) -> Iterator[npt.NDArray[Images]]:

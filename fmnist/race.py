@@ -151,11 +151,11 @@ def run_race(
 
     What an earlier run of a resumed race has measured is yielded as it is.
     """
-    plan.begin()
     done = measured(plan)
-    for start in starts:
-        earlier = done.get((start.cell, start.process, start.role, start.seed))
-        yield earlier or run(plan, start, observer, program)
+    with plan.begun():
+        for start in starts:
+            earlier = done.get((start.cell, start.process, start.role, start.seed))
+            yield earlier or run(plan, start, observer, program)
 
 
 def measured(plan: Plan) -> Mapping[tuple[Cell, int, RaceRole, int], Record]:

@@ -16,16 +16,15 @@ import base64
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import IO, Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fmnist import grid
+from fmnist import files, grid
 
 SCHEMA: Final = 4
 MAX_LINE_BYTES = 4 * 1024 * 1024
@@ -567,6 +566,18 @@ class Record(Part):
             raise ValueError("; ".join(problems)) from error
 
 
+class NewerSchemaError(ValueError):
+    """A line was written by a newer version of the suite, which the message names."""
+
+    def __init__(self, schema: int, versions: object) -> None:
+        by = versions.get("fmnist") if isinstance(versions, dict) else None
+        writer = f"fmnist {by}" if isinstance(by, str) else "a newer fmnist"
+        super().__init__(
+            f"schema {schema}; this version reads 1 to {SCHEMA}: the line was written by "
+            f"{writer:.60}, install that one to read it"
+        )
+
+
 def _document(line: str) -> dict[str, Any]:
     """Return a line's JSON object, of a schema that is known. Raises ValueError."""
     try:
@@ -576,6 +587,8 @@ def _document(line: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"not a JSON object: {line[:40]}")  # noqa: TRY004  # what is caught
     found = document.get("schema")
+    if type(found) is int and found > SCHEMA:
+        raise NewerSchemaError(found, document.get("versions"))
     if type(found) is not int or found not in (SCHEMA, *MIGRATIONS):
         raise ValueError(f"schema {found!r}; this version reads 1 to {SCHEMA}")
     return document
@@ -652,17 +665,9 @@ def _close(a: float | None, b: float | None) -> bool:
 def append(record: Record, path: Path) -> None:
     """Append the record as a whole line and return once it is on the disk.
 
-    A line that was torn off by a crash is ended first: it stays damaged, and alone.
+    Raises OSError where that cannot be done; the file is then as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        if file.tell() > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
-        file.write(record.to_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    files.append_line(path, record.to_json().encode())
 
 
 @dataclass(frozen=True)
@@ -686,6 +691,8 @@ class DamagedLine:
     path: Path
     number: int
     reason: str
+    is_newer: bool = False
+    """Whether a newer version wrote it: the line is sound, and cannot be read here."""
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.number}: {self.reason}"
@@ -697,6 +704,11 @@ def read(path: Path) -> tuple[list[Record], list[DamagedLine]]:
     return [line.record for line in good], damaged
 
 
+def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file as they are; one longer than MAX_LINE_BYTES as several."""
+    return iter(lambda: file.readline(MAX_LINE_BYTES), b"")
+
+
 def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
     """Return a file's lines, those that hold records and those that are damaged; no blank ones.
 
@@ -705,14 +717,15 @@ def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
     """
     good, damaged = [], []
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
+        for number, line in enumerate(raw_lines(file), start=1):
             if not line.strip():
                 continue
             try:
                 written = _document(line.decode())
                 record = Record.of_document(written)
             except (ValueError, OverflowError) as error:  # of an integer that no float holds
-                damaged.append(DamagedLine(path, number, str(error)))
+                is_newer = isinstance(error, NewerSchemaError)
+                damaged.append(DamagedLine(path, number, str(error), is_newer))
             else:
                 signed = written.get("digest") is not None
                 good.append(Line(path, number, record, written["schema"], signed))

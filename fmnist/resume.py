@@ -1,14 +1,15 @@
 """An interrupted session: the options it began with, and what it measured."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fmnist import machine
+from fmnist import files, machine
+from fmnist.files import Hold
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS, PlanError
-from fmnist.record import Record, Task, read
+from fmnist.record import Record, Task, raw_lines, read, read_lines
 
 
 def options_path(results: Path, session: str) -> Path:
@@ -41,14 +42,47 @@ def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     return {**given, **began, "results": str(results)}
 
 
-def measured(
-    resumed: Path, facts: Mapping[str, Any], commit: str | None
-) -> dict[tuple[Task, Cell, int], Record]:
-    """Return what an interrupted session measured to the end.
+def aside_path(results: Path, session: str) -> Path:
+    """Return the file that keeps what was taken out of a session's records, as it was found."""
+    return results / "logs" / session / "aside.jsonl"
 
-    Raises PlanError for another machine or commit: their times are not of one session.
+
+def hold(resumed: Path) -> Hold:
+    """Return the session as this process's alone. Raises PlanError if another one is at it."""
+    held = Hold()
+    try:
+        held.take(options_path(resumed.parent.parent, resumed.stem))
+    except BlockingIOError:
+        raise PlanError(
+            f"--resume {resumed}: another process is running this session: wait until it has ended"
+        ) from None
+    return held
+
+
+class Earlier(NamedTuple):
+    """What an interrupted session measured to the end, and what a person should know of its file.
+
+    `records` are by task, cell and process.
     """
-    records, _ = read(resumed) if resumed.exists() else ([], [])
+
+    records: dict[tuple[Task, Cell, int], Record]
+    notices: tuple[str, ...]
+
+
+def measured(resumed: Path, facts: Mapping[str, Any], commit: str | None) -> Earlier:
+    """Return what an interrupted session measured, its file mended; it must be held.
+
+    Raises PlanError for another machine or commit, whose times are not of one session, and for
+    records that a newer version of the suite wrote.
+    """
+    if not resumed.exists():
+        return Earlier({}, ())
+    notices = [mended] if (mended := _mend_end(resumed)) else []
+    records, damaged = read(resumed)
+    for line in damaged:
+        if line.is_newer:
+            raise PlanError(f"--resume {line}")
+        notices.append(f"left out, and its cell is measured again: {line}")
     for record in records:
         for what, then, now in (
             ("machine", machine.summary(record.machine), machine.summary(dict(facts))),
@@ -59,4 +93,42 @@ def measured(
                     f"--resume {resumed}: its {what} is {then}, now it is {now}: "
                     "start a new session"
                 )
-    return {(r.task, r.cell, r.process): r for r in records if r.failure is None}
+    done = {(r.task, r.cell, r.process): r for r in records if r.failure is None}
+    return Earlier(done, tuple(notices))
+
+
+def _mend_end(path: Path) -> str | None:
+    """Take the end of a file that a crash left without its line end aside; say so, or None.
+
+    A record that lacks nothing but the line end is kept.
+    """
+    content = path.read_bytes()
+    whole, _, torn = content.rpartition(b"\n")
+    if not torn:
+        return None
+    good, _ = read_lines(path)
+    if good and good[-1].number == content.count(b"\n") + 1:
+        files.replace(path, content + b"\n")
+        return f"mended: the last line of {path} lacked its line end"
+    aside = aside_path(path.parent.parent, path.stem)
+    files.append_line(aside, torn)
+    files.replace(path, whole + b"\n" if whole else b"")
+    return f"mended: the torn last line of {path} ({len(torn):,} bytes) was moved to {aside}"
+
+
+def set_aside(path: Path, done: Collection[tuple[Task, Cell, int]]) -> None:
+    """Take records out of a session's file that are to be measured again, beside others.
+
+    Their lines are kept in the file of `aside_path` before they leave the other one.
+    """
+    numbers = {
+        line.number
+        for line in read_lines(path)[0]
+        if line.record.failure is None
+        and (line.record.task, line.record.cell, line.record.process) in done
+    }
+    with path.open("rb") as file:
+        lines = dict(enumerate(raw_lines(file), start=1))
+    for number in sorted(numbers):
+        files.append_line(aside_path(path.parent.parent, path.stem), lines.pop(number).rstrip())
+    files.replace(path, b"".join(lines.values()))

@@ -152,7 +152,8 @@ def _parity(
     job = plan.job(pair[0], "parity")
     failure, fields = None, {}
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        plan.scratch_path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=plan.scratch_path) as folder:
             followed = [_follow(plan, cell, seed, Path(folder), observer, program) for cell in pair]
         fields = _certificate(pair, seed, job.steps, followed)
     except (WorkerFailureError, OSError, ValueError) as error:  # a trace may be anything

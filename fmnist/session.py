@@ -11,17 +11,17 @@ from fmnist.selfcheck import run_breakdown, run_noise, run_parity
 
 def run_session(plan: Plan, observer: Observer, program: Program = None) -> Iterator[Record]:
     """Run all that the plan holds; yield each record once it is on the disk."""
-    plan.begin()
-    yield from run_noise(plan, observer, program)
-    budget = budget_of(plan, len(plan.groups))
-    for group in plan.groups:
-        share = budget.next_share() if budget else None
-        yield from run_processes(plan, group, observer, share, program)
-        yield from run_startups(plan, group, observer, program)
-        yield from run_parity(plan, group, observer, program)
-        for cell in group:
-            if cell in plan.breakdown_cells:
-                yield run_breakdown(plan, cell, observer, program)
+    with plan.begun():
+        yield from run_noise(plan, observer, program)
+        budget = budget_of(plan, len(plan.groups))
+        for group in plan.groups:
+            share = budget.next_share() if budget else None
+            yield from run_processes(plan, group, observer, share, program)
+            yield from run_startups(plan, group, observer, program)
+            yield from run_parity(plan, group, observer, program)
+            for cell in group:
+                if cell in plan.breakdown_cells:
+                    yield run_breakdown(plan, cell, observer, program)
 
 
 def budget_of(plan: Plan, groups: int) -> Budget | None:

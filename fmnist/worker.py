@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fmnist import grid
+from fmnist import bounds, grid
 from fmnist.channel import (
     Answer,
     Channel,
@@ -62,7 +62,9 @@ class Sets(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     """Serve one job on the channel whose file descriptor is the first argument."""
-    channel = Channel(socket.socket(fileno=int(arguments[0])))
+    end = socket.socket(fileno=int(arguments[0]))
+    bounds.bind(end)
+    channel = Channel(end)
     job = Job.model_validate_json(channel.receive_line())
     environment = settle_environment(job)
     flags = grid.flags_in(os.environ)  # before libraries set some of their own

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fmnist.report.files import replace
+from fmnist.files import replace
 
 
 @pytest.mark.parametrize("content", ["ä\r\n€", b"\x00\xff", "", "x" * 10_000_000])

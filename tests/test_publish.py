@@ -7,8 +7,8 @@ import pytest
 from samples import noise, pair, parity
 
 from fmnist import record
+from fmnist.files import replace
 from fmnist.report import publish
-from fmnist.report.files import replace
 
 BLOCKS = [f"{publish.BEGIN.format(b)}\n{publish.END.format(b)}" for b in publish.BLOCKS]
 README = "# x\n\n" + "\n\n".join(BLOCKS) + "\n\nmore\n"

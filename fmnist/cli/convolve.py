@@ -12,7 +12,7 @@ from fmnist import ask, convolution, data, grid, images, places
 from fmnist.by_keras import Convolution, convolved
 from fmnist.cli.errors import BadInput
 from fmnist.convolution import KERNELS, Floats, Padding
-from fmnist.report.files import replace
+from fmnist.files import replace
 from fmnist.report.pictures.before_after import before_after
 from fmnist.report.render import Table, digits, inert, render
 

@@ -4,6 +4,7 @@ import click
 
 FAILED_CELLS = 1
 FINDINGS = 1
+STOPPED = 3
 INTERRUPTED = 130
 
 
@@ -11,3 +12,9 @@ class BadInput(click.ClickException):
     """What a person gave is wrong; the message says what and where. Exit status 2."""
 
     exit_code = 2
+
+
+class StoppedError(click.ClickException):
+    """A session could not go on; the message says why, and what it leaves. Exit status 3."""
+
+    exit_code = STOPPED

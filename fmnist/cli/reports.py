@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fmnist import grid, models
 from fmnist.cli.errors import FINDINGS, BadInput
+from fmnist.files import replace
 from fmnist.measure import utc_now
 from fmnist.record import Record, read
 from fmnist.report import check as checking
@@ -18,7 +19,6 @@ from fmnist.report import history as histories
 from fmnist.report import schema, tables
 from fmnist.report.anonymous import anonymous as without_names
 from fmnist.report.choose import assembled
-from fmnist.report.files import replace
 from fmnist.report.learned import epoch_tables
 from fmnist.report.render import FORMATS, render
 from fmnist.report.terminal import compact

@@ -5,17 +5,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
 
 import click
+import psutil
 from click.core import ParameterSource
 from rich.console import Console
 
 import fmnist
 from fmnist import machine, plan
-from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput
+from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
 from fmnist.cli.reports import print_tables
+from fmnist.files import ENDING_SIGNALS
 from fmnist.options import OPTIONS, Option
 from fmnist.progress import SessionProgress
 from fmnist.record import Record
@@ -68,7 +72,7 @@ def carry_out(
         measure: yields each record once it is on the disk.
         arrange: puts records together that stand in one table.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as tidy an end as by Ctrl-C
+    hear(_end_tidily)
     console = Console()
     for line in announcement(planned):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -77,12 +81,42 @@ def carry_out(
         with SessionProgress(cells, console) as progress:
             records.extend(measure(progress))
     except KeyboardInterrupt:
-        click.echo(f"interrupted; what was measured is in {planned.records_path}", err=True)
+        click.echo(f"interrupted; {_left_by(planned)}", err=True)
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        raise StoppedError(f"the session stopped: {error}; {_left_by(planned)}") from error
     print_tables(arrange(records), "text", None)
     click.echo(f"records: {planned.records_path}")
     if any(record.failure for record in records):
         sys.exit(FAILED_CELLS)
+
+
+def hear(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have signals that end a session handled so; one that is ignored (`nohup`) stays ignored."""
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _end_tidily(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Have the records of what was measured written; the next signal ends all at once."""
+    hear(_end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    os._exit(INTERRUPTED)
+
+
+def _left_by(planned: plan.Plan) -> str:
+    """Return what a session that ended early leaves, and how to go on with it."""
+    path = planned.records_path
+    if not path.exists():
+        return "nothing was measured"
+    return f"what was measured is in {path}; to go on: --resume {path}"
 
 
 def announcement(planned: plan.Plan) -> list[str]:

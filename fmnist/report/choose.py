@@ -21,9 +21,11 @@ def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
     What failed or was interrupted, and was measured when the session was resumed, is left out.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in sorted(records, key=lambda r: (r.started_at, r.model, r.backend)):
+    # First what counts, by the order of the lines: a clock may have been set back in between.
+    counting = _last_of_each(list(records))
+    for record in sorted(counting, key=lambda r: (r.started_at, r.model, r.backend)):
         groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
-    return [_last_of_each(group) for group in groups.values()]
+    return list(groups.values())
 
 
 def _last_of_each(records: Sequence[Record]) -> list[Record]:
@@ -31,13 +33,12 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
 
     Schema 1 did not number the processes of starts: these all count.
     """
-    last = {(r.cell, r.process, *row_of_task(r)): r for r in records}
-    return [
-        r
-        for r in records
-        if last[r.cell, r.process, *row_of_task(r)] is r
-        or (r.task == "startup" and r.failure is None)
-    ]
+
+    def key(r: Record) -> tuple[Any, ...]:
+        return r.session, r.dataset, r.preset, r.cell, r.process, *row_of_task(r)
+
+    last = {key(r): r for r in records}
+    return [r for r in records if last[key(r)] is r or (r.task == "startup" and r.failure is None)]
 
 
 def assembled(records: Iterable[Record]) -> list[list[Record]]:

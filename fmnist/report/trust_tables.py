@@ -232,6 +232,8 @@ def _ahead(row: Rows) -> tuple[str, str]:
     faster, slower = sorted(epochs, key=lambda b: epochs[b].value)[:2]
     fast, slow = epochs[faster], epochs[slower]
     extra_s = _first_epoch(of_backend(row, faster)) - _first_epoch(of_backend(row, slower))
+    if fast.value == slow.value:
+        return "cannot tell", NOTHING
     if None in (fast.low, fast.high, slow.low, slow.high):
         return faster, str(_crossing(extra_s, slow.value - fast.value))
     ends = (slow.high or 0) - (fast.low or 0), (slow.low or 0) - (fast.high or 0)
