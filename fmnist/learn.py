@@ -27,7 +27,8 @@ class Training:
 
     Attributes:
         cell: its batch size is that of the training.
-        recipe: its epochs are the most that are trained.
+        recipe: by which the model is trained.
+        epochs: the most that are trained; fewer than the recipe's if it is cut.
         seed: of the split, the weights, dropout and, on JAX, the order of batches.
         process: which of the cell's trainings in the session this is, from 0.
         study: what it is a part of.
@@ -35,6 +36,7 @@ class Training:
 
     cell: Cell
     recipe: Recipe
+    epochs: int
     seed: int
     process: int
     study: str
@@ -44,7 +46,7 @@ class Training:
         images = plan.preset.train_images or standin.TRAIN_IMAGES
         own = {
             "recipe": self.recipe,
-            "epochs": self.recipe.epochs,
+            "epochs": self.epochs,
             "seed": self.seed,
             "train_images": images,
             "validation_images": round(images * self.recipe.validation_share),
@@ -54,11 +56,20 @@ class Training:
 
 
 def trainings(
-    plan: Plan, entrants: Sequence[tuple[Cell, Recipe]], seeds: int, study: str
+    plan: Plan,
+    entrants: Sequence[tuple[Cell, Recipe]],
+    seeds: int,
+    study: str,
+    most_epochs: int | None = None,
 ) -> list[Training]:
     """Return the trainings of all entrants, seed after seed, so that a cut leaves whole seeds.
 
-    Raises PlanError for less than one seed.
+    Args:
+        plan: of the session.
+        entrants: cells with what they are trained by.
+        seeds: trainings of each, from the plan's seed on. Raises PlanError for less than one.
+        study: what the trainings are a part of.
+        most_epochs: cuts recipes that have more; None: cuts none.
     """
     if seeds < 1:
         raise PlanError(f"--seeds must be at least 1, got {seeds}")
@@ -67,7 +78,8 @@ def trainings(
     for seed in range(plan.seed, plan.seed + seeds):
         for entrant, recipe in entrants:
             cell = dataclasses.replace(entrant, batch_size=recipe.batch_size)
-            found.append(Training(cell, recipe, seed, processes[cell], study))
+            epochs = min(recipe.epochs, most_epochs or recipe.epochs)
+            found.append(Training(cell, recipe, epochs, seed, processes[cell], study))
             processes[cell] += 1
     return found
 
@@ -94,7 +106,7 @@ def run_learning(
 
 def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:
     """Run one training in a fresh process; return its record, which is on the disk by then."""
-    epochs = training.recipe.epochs
+    epochs = training.epochs
     run = CellRun(plan, training.cell, training.job(plan), observer, process=training.process)
     try:
         with ExitStack() as resources:

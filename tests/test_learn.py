@@ -104,6 +104,15 @@ def test_predictions_are_those_of_the_logits() -> None:
     assert found.confidence() == pytest.approx([1.0, 0.5, 0.1], abs=1 / 255)
 
 
+def test_recipe_can_be_cut(plan: Plan, tmp_path: Path) -> None:
+    """Of a recipe's epochs only as many are trained; the record keeps how many it asks for."""
+    cut = learn.trainings(plan, learn.by_own_recipe(plan), 1, "reproduce", most_epochs=4)
+    records = list(learn.run_learning(plan, cut, Recorder(), fake(tmp_path / "trace")))
+
+    assert {len(r.history) for r in records} == {4}
+    assert {r.recipe.epochs for r in records} == {10, 20}
+
+
 @pytest.mark.parametrize("key", claims.PROJECTS)
 def test_every_project_has_models_and_claims(key: str) -> None:
     """Each of the five has a model of its own, and a claim that is looked at."""

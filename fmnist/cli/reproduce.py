@@ -24,13 +24,18 @@ REPRODUCE_OPTIONS = some_of(
 @click.command()
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @with_options(REPRODUCE_OPTIONS)
-def reproduce(*, keys: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401  # one for each of REPRODUCE_OPTIONS
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=2),
+    help="cut recipes that have more, and say so; with --resume: give the same again",
+)
+def reproduce(*, keys: tuple[str, ...], epochs: int | None, **options: Any) -> None:  # noqa: ANN401  # one for each of REPRODUCE_OPTIONS
     """Train the models of projects by their own recipes; set what was published beside it.
 
     KEY is imagerecognition, uta, tutorial, conv_8_24_48 or dense_then_conv; default: all.
     """
     try:
-        planned, trainings = _planned(keys, options)
+        planned, trainings = _planned(keys, epochs, options)
     except ValueError as error:
         raise BadInput(str(error)) from error
     carry_out(
@@ -42,7 +47,7 @@ def reproduce(*, keys: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401
 
 
 def _planned(
-    keys: tuple[str, ...], options: dict[str, Any]
+    keys: tuple[str, ...], epochs: int | None, options: dict[str, Any]
 ) -> tuple[plan.Plan, list[learn.Training]]:
     if options["resume"] and keys:
         raise BadInput(
@@ -53,4 +58,4 @@ def _planned(
         options["models"] = ",".join(chosen)
     planned = made_plan(options)
     entrants = learn.by_own_recipe(planned)
-    return planned, learn.trainings(planned, entrants, planned.options["seeds"], STUDY)
+    return planned, learn.trainings(planned, entrants, planned.options["seeds"], STUDY, epochs)

@@ -82,9 +82,12 @@ def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
 def row_of_task(record: Record) -> tuple[Any, ...]:
     """Return what says that a record is of the same row of the same task as another one.
 
-    A model is learned by several recipes in one session; it is timed by one.
+    A model is learned by several recipes in one session, and by each backend in any; it is timed
+    by one recipe, by all backends in turn.
     """
-    return (record.task, *(trained_key if record.task == "learn" else row_key)(record))
+    if record.task == "learn":
+        return (record.task, record.backend, *trained_key(record))
+    return (record.task, *row_key(record))
 
 
 def machine_name(record: Record) -> str:
