@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
-import numpy as np
 
 import fmnist.layers  # noqa: F401  # registers what saved models may hold
-from fmnist import ask
+from fmnist import ask, flops, models, train
 from fmnist.ask import Answer, Arrays, Refused
 
 INPUTS: Final = (None, 28, 28, 1)
@@ -25,6 +24,12 @@ LOADING: Final = (
 )
 """What Keras raises on a file that is damaged, or holds what it does not know."""
 
+POOLING: Final = (
+    *(keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D),
+    *(keras.layers.AveragePooling1D, keras.layers.AveragePooling2D),
+    keras.layers.AveragePooling3D,
+)
+
 Told = Mapping[str, Any]
 
 
@@ -34,8 +39,8 @@ def predict(arrays: Arrays, told: Told) -> Answer:
     The answer has `outputs`, float32 (n, 10), as the model gives them.
     """
     model = _loaded(told["model"])
-    outputs = model.predict(arrays["images"], batch_size=BATCH_SIZE, verbose=0)
-    return Answer({"outputs": np.asarray(outputs)}, {"keras": keras.__version__})
+    outputs = train.predict(model, arrays["images"], BATCH_SIZE)
+    return Answer({"outputs": outputs}, {"keras": keras.__version__})
 
 
 def _loaded(path: str) -> keras.Model:
@@ -75,10 +80,47 @@ def one_hot(arrays: Arrays, told: Told) -> Answer:
     return Answer({"encoded": keras.utils.to_categorical(arrays["labels"], told["n_classes"])}, {})
 
 
+def layers(_arrays: Arrays, told: Told) -> Answer:
+    """Build the model `name` and tell its `layers`, as `fmnist.report.layers.Layer` has them."""
+    model = models.build(told["name"])
+    macs = flops.forward_macs(model)
+    found = [
+        {
+            "name": use.name,
+            "kind": type(use.layer).__name__,
+            "family": _family(use.layer),
+            "inputs": use.layer.input.shape[1:],
+            "outputs": use.layer.output.shape[1:],
+            "does": _does(use.layer),
+            "parameters": use.layer.count_params(),
+            "macs": macs.get(use.name, 0),
+        }
+        for use in flops.uses(model)
+        if not isinstance(use.layer, keras.layers.InputLayer)
+    ]
+    return Answer({}, {"layers": found})
+
+
+def _family(layer: keras.layers.Layer) -> str:
+    if isinstance(layer, keras.layers.Dense):
+        return "dense"
+    return "conv" if isinstance(layer, train.CONV_LAYERS) else "other"
+
+
+def _does(layer: keras.layers.Layer) -> str:
+    """Return in words what a layer without weights does to the shape; empty if it keeps it."""
+    if isinstance(layer, keras.layers.Flatten):
+        return f"{' * '.join(map(str, layer.input.shape[1:]))} in one row"
+    if isinstance(layer, POOLING):
+        return f"1 of each {'x'.join(map(str, layer.pool_size))}, {layer.padding}"
+    return ""
+
+
 ANSWERS: Final[Mapping[str, Callable[[Arrays, Told], Answer]]] = {
     "predict": predict,
     "convolve": convolve,
     "one_hot": one_hot,
+    "layers": layers,
 }
 
 

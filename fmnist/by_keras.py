@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from fmnist import ask
 from fmnist.convolution import Floats, Numbers, Padding, convolve1d, convolve2d
+from fmnist.report.layers import Layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,3 +41,15 @@ def one_hot(labels: npt.NDArray[Any], n_classes: int, backend: str) -> npt.NDArr
     """Return `keras.utils.to_categorical` of labels (n,). Raises ask.NoAnswerError."""
     told = {"n_classes": n_classes}
     return ask.keras("one_hot", backend, {"labels": labels}, told).arrays["encoded"]
+
+
+def layers(name: str, backend: str) -> list[Layer]:
+    """Return the layers of a model by its name, as built on a backend.
+
+    Raises ask.NoAnswerError.
+    """
+    told = ask.keras("layers", backend, {}, {"name": name}).told["layers"]
+    return [
+        Layer(**{**layer, "inputs": tuple(layer["inputs"]), "outputs": tuple(layer["outputs"])})
+        for layer in told
+    ]

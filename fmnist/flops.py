@@ -39,6 +39,19 @@ class Use(NamedTuple):
     once: bool
 
 
+def uses(model: keras.Model, prefix: str = "", *, once: bool = True) -> Iterator[Use]:
+    """Yield the layers that hold no layers, nested models opened, in the order of the models."""
+    # Private to Keras: in public, a layer tells the shapes of its first call, not how many it has.
+    by_depth = getattr(getattr(model, "_functional", model), "_nodes_by_depth", {})
+    calls = Counter(node.operation for nodes in by_depth.values() for node in nodes)
+    for layer in model.layers:
+        use = Use(f"{prefix}{layer.name}", layer, once and calls[layer] == 1)
+        if getattr(layer, "layers", None):
+            yield from uses(layer, f"{use.name}/", once=use.once)
+        else:
+            yield use
+
+
 def forward_macs(model: keras.Model) -> dict[str, int | None]:
     """Return the multiply-accumulates for one image of each layer that has a matrix of weights.
 
@@ -46,7 +59,7 @@ def forward_macs(model: keras.Model) -> dict[str, int | None]:
     that cannot be counted: of a kind that is not known here, called more than once, or called with
     shapes that are not fixed.
     """
-    return {use.name: _macs(use) for use in _uses(model) if _matrices(use.layer.weights)}
+    return {use.name: _macs(use) for use in uses(model) if _matrices(use.layer.weights)}
 
 
 def train_flop_per_image(model: keras.Model) -> int | None:
@@ -58,7 +71,7 @@ def train_flop_per_image(model: keras.Model) -> int | None:
     layers. None if a layer cannot be counted.
     """
     flop, trained_before = 0, False
-    for use in _uses(model):
+    for use in uses(model):
         if _matrices(use.layer.weights):
             macs = _macs(use)
             if macs is None:
@@ -67,19 +80,6 @@ def train_flop_per_image(model: keras.Model) -> int | None:
             flop += FLOP_PER_MAC * macs * passes
         trained_before = trained_before or bool(use.layer.trainable_weights)
     return flop
-
-
-def _uses(model: keras.Model, prefix: str = "", *, once: bool = True) -> Iterator[Use]:
-    """Yield the layers that hold no layers, nested models opened, in the order of the models."""
-    # Private to Keras: in public, a layer tells the shapes of its first call, not how many it has.
-    by_depth = getattr(getattr(model, "_functional", model), "_nodes_by_depth", {})
-    calls = Counter(node.operation for nodes in by_depth.values() for node in nodes)
-    for layer in model.layers:
-        use = Use(f"{prefix}{layer.name}", layer, once and calls[layer] == 1)
-        if getattr(layer, "layers", None):
-            yield from _uses(layer, f"{use.name}/", once=use.once)
-        else:
-            yield use
 
 
 def _matrices(weights: list[keras.Variable]) -> list[keras.Variable]:

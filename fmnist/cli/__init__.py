@@ -3,7 +3,18 @@
 import click
 
 import fmnist
-from fmnist.cli import about, analyse, convolve, predict, race, reports, reproduce, session, study
+from fmnist.cli import (
+    about,
+    analyse,
+    convolve,
+    data,
+    predict,
+    race,
+    reports,
+    reproduce,
+    session,
+    study,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,7 +40,7 @@ for command in (
         reports.publish,
         about.doctor_command,
         about.models_command,
-        about.data_command,
+        data.data_command,
         predict.predict,
         convolve.convolve,
     ),

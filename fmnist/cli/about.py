@@ -1,23 +1,32 @@
-"""The commands that say what there is: models, data, doctor."""
+"""The commands that say what there is: models, doctor."""
 
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 
 import click
 from rich.console import Console
 from tabulate import tabulate
 
-from fmnist import data, doctor, grid, models
-from fmnist.cli.errors import FAILED_CELLS, BadInput
+from fmnist import ask, by_keras, doctor, grid, models
+from fmnist.cli.errors import FAILED_CELLS, REASON_LENGTH, BadInput
+from fmnist.cli.predict import installed_backend
 from fmnist.record import Record
+from fmnist.report.layers import layer_table
 from fmnist.report.limits import peaks_table
-from fmnist.report.render import render
+from fmnist.report.render import inert, render
 
 
 @click.command(name="models")
-def models_command() -> None:
-    """List the models: family, parameters, recipe, origin."""
+@click.argument("name", required=False)
+def models_command(name: str | None) -> None:
+    """List the models: family, parameters, recipe, origin; or the layers of one model."""
+    if name is None:
+        _list()
+    else:
+        _layers(name)
+
+
+def _list() -> None:
     rows = [
         (
             card.name,
@@ -35,25 +44,16 @@ def models_command() -> None:
     click.echo(tabulate(rows, header, colalign=right))
 
 
-@click.command(name="data")
-@click.option("--data-dir", metavar="DIR", help="folder of the four IDX files, or stand-in")
-def data_command(data_dir: str | None) -> None:
-    """Say where the data comes from, and verify it."""
+def _layers(name: str) -> None:
+    """Print a model's layers, as Keras builds them in a process of its own."""
     try:
-        source = data.locate(Path(data_dir) if data_dir else None)
-        dataset = data.load(source)
-    except data.DataError as error:
+        card = models.card(name)
+        layers = by_keras.layers(name, installed_backend(None))
+    except ValueError as error:
         raise BadInput(str(error)) from error
-    click.echo(f"data set: {source.kind} ({source.found_by})")
-    if source.folder is not None:
-        click.echo(f"folder: {source.folder}")
-        for name, published in data.FILES.items():
-            click.echo(f"  {name}: MD5 {published.md5} as published")
-    click.echo(
-        f"{len(dataset.train_images):,} training and {len(dataset.test_images):,} test images, "
-        f"{dataset.train_images.shape[1]}x{dataset.train_images.shape[2]}, ten classes: "
-        + ", ".join(data.CLASS_NAMES)
-    )
+    except ask.NoAnswerError as error:
+        raise click.ClickException(inert(str(error), REASON_LENGTH)) from error
+    click.echo(render(layer_table(name, card.summary, layers), "text"))
 
 
 @click.command(name="doctor")

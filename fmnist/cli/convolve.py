@@ -10,15 +10,14 @@ import numpy.typing as npt
 
 from fmnist import ask, convolution, data, grid, images, places
 from fmnist.by_keras import Convolution, convolved
-from fmnist.cli.errors import BadInput
+from fmnist.cli.errors import REASON_LENGTH, BadInput
+from fmnist.cli.reports import write
 from fmnist.convolution import KERNELS, Floats, Padding
-from fmnist.files import replace
 from fmnist.report.pictures.before_after import before_after
 from fmnist.report.render import Table, digits, inert, render
 
 LARGEST: Final = 1e-5
 """Relative difference between our own code and Keras that is rounding."""
-REASON_LENGTH: Final = 500
 
 
 class Given(NamedTuple):
@@ -138,11 +137,7 @@ def _draw(out: Path, given: Given, made: Floats, title: str) -> None:
     """Write before and after as PNG. Raises BadInput."""
     file = io.BytesIO()
     before_after(given.values.astype(np.uint8), made, title).save(file, "PNG")
-    try:
-        replace(out, file.getvalue())
-    except OSError as error:
-        raise BadInput(f"{out} cannot be written: {error}") from error
-    click.echo(f"wrote {out}")
+    write(out, file.getvalue())
 
 
 def _check(case: Convolution) -> None:

@@ -6,6 +6,8 @@ FAILED_CELLS = 1
 FINDINGS = 1
 STOPPED = 3
 INTERRUPTED = 130
+REASON_LENGTH = 500
+"""Characters of a reason that comes from a file or from a child process."""
 
 
 class BadInput(click.ClickException):

@@ -7,11 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist import ask, grid, images, places, saved
-from fmnist.cli.errors import BadInput
+from fmnist.cli.errors import REASON_LENGTH, BadInput
 from fmnist.data import CLASS_NAMES
 from fmnist.report.render import Table, inert, percent, render
-
-REASON_LENGTH = 500
 
 
 def installed_backend(asked: str | None) -> str:
