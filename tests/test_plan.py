@@ -187,6 +187,7 @@ def test_recipe_keeps_the_images_of_the_preset(make_plan: MakePlan) -> None:
 
     assert made.epochs["conv_8_24_48"] == recipe.epochs
     assert (job.train_images, job.validation_images, job.test_images) == (2_500, 500, 2_000)
+    assert (made.preset.batch_size, made.preset.rounds) == (None, None)
     assert made.cells[0].batch_size == recipe.batch_size
     with pytest.raises(ValueError, match="batch size 250 does not divide the sets of 400, 100"):
         make_plan(models="conv_8_24_48", recipe=True, batch_size=250)
