@@ -35,33 +35,31 @@ def epochs(*validation_loss: float | None, shift: float = 0.0) -> list[dict[str,
 
     Validation accuracy is 1 less the loss, and 0.1 for a loss above 0.9.
     """
-    made = []
+    made: list[dict[str, Any]] = []
     for loss in validation_loss:
         share = 1 - loss if loss is not None and loss < 0.9 else 0.1
-        validation = {"validation_loss": loss, "validation_accuracy": share}
-        made.append(
-            RESULT
-            | {"train_loss": 0.1 + shift, "train_accuracy": 0.9}
-            | {"test_loss": 0.6 if loss is None else loss + 0.1, "test_accuracy": share - 0.1}
-            | ({} if loss is None else validation)
-        )
+        validation: dict[str, Any] = {"validation_loss": loss, "validation_accuracy": share}
+        epoch: dict[str, Any] = RESULT | ({} if loss is None else validation)
+        epoch |= {"train_loss": 0.1 + shift, "train_accuracy": 0.9}
+        epoch |= {"test_loss": 0.6 if loss is None else loss + 0.1, "test_accuracy": share - 0.1}
+        made.append(epoch)
     return made
 
 
 def seeds(n: int = 3, **own: Any) -> list[Record]:  # noqa: ANN401  # any field of a record
     """Return trainings over seeds 0 to n - 1; each seed's training loss is 0.02 above the last."""
-    return [
-        learned(
-            **{"seed": seed, "process": seed, "history": epochs(*VALIDATION, shift=0.02 * seed)}
-            | own
-        )
-        for seed in range(n)
-    ]
+    made = []
+    for seed in range(n):
+        its_own: dict[str, Any] = {"seed": seed, "process": seed}
+        its_own["history"] = epochs(*VALIDATION, shift=0.02 * seed)
+        made.append(learned(**its_own | own))
+    return made
 
 
 def both(**own: Any) -> list[Record]:  # noqa: ANN401  # any field of a record
     """Return trainings of a model on both backends."""
-    return [*seeds(**own), *seeds(**{"backend": "jax", "jit_compile": True} | own)]
+    on_jax: dict[str, Any] = {"backend": "jax", "jit_compile": True}
+    return [*seeds(**own), *seeds(**on_jax | own)]
 
 
 def cell(table: Table | None, column: str, **wanted: str) -> str:
