@@ -134,7 +134,7 @@ def _curves(one: Learned, model: Sequence[Learned], quantity: Quantity) -> alt.L
     )
     x = alt.X(
         "epoch:Q",
-        scale=alt.Scale(domain=[min(1, last - 1), last], nice=False),
+        scale=alt.Scale(domain=[1, last], nice=False),
         axis=alt.Axis(title="epoch", tickMinStep=1, format="d", tickCount=min(10, last)),
     )
     unit = "" if quantity == "loss" else " [%]"
@@ -148,7 +148,7 @@ def _curves(one: Learned, model: Sequence[Learned], quantity: Quantity) -> alt.L
     best = alt.Chart(inline(_best_marks(one, quantity))).encode(x=x, y=y("value"), color=colour)
     layers = [
         drawn.mark_area(opacity=0.25, strokeWidth=0).encode(y=y("low"), y2="high:Q"),
-        drawn.mark_line(strokeWidth=2, point=last == 1).encode(y=y("mean")),
+        drawn.mark_line(strokeWidth=2).encode(y=y("mean")),
         best.mark_point(filled=False, size=70, strokeWidth=1.8, opacity=1).encode(
             tooltip=[alt.Tooltip(f"{name}:N") for name in ("seed", "epoch", "value")]
         ),
