@@ -16,7 +16,15 @@ from fmnist.record import append
 ROOT = Path(__file__).parent.parent
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
 PACKAGE = Path(fmnist.__file__).parent
-OF_OTHERS = {"--help", "--benchmark-only", "--overwrite", "--backend", "--quick", "--repeats"}
+OF_OTHERS = {
+    "--help",
+    "--real",
+    "--benchmark-only",
+    "--overwrite",
+    "--backend",
+    "--quick",
+    "--repeats",
+}
 
 
 def modules() -> set[str]:

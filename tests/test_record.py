@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from samples import RESULT, counted, failed, fields, noise, parity, record
 
-from fmnist.record import SCHEMA, Parity, Record, append, packed, read, unpacked
+from fmnist.record import MIGRATIONS, SCHEMA, Parity, Record, append, packed, read, unpacked
 
 SCHEMA_1 = Path(__file__).parent / "expected" / "schema1.jsonl"
+OLD_FILES = sorted(SCHEMA_1.parent.glob("schema*.jsonl"))
 
 
 def test_record_survives_its_line() -> None:
@@ -160,9 +161,37 @@ def test_lines_of_schema_1_are_read() -> None:
         assert {name: now[name] for name in before} == before
 
 
-def test_record_of_schema_1_is_written_as_the_newest() -> None:
-    """What was read from schema 1 is written as the newest, with a digest, and read back equal."""
-    for original in read(SCHEMA_1)[0]:
+@pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.stem)
+def test_lines_of_old_schemas_keep_every_figure(path: Path) -> None:
+    """Real lines of each schema, one for each of its tasks, are read with all that they hold."""
+    written = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records, damaged = read(path)
+
+    assert damaged == []
+    schemas = {before.pop("schema") for before in written}
+    assert schemas == {int(path.stem.removeprefix("schema"))}
+    for before, record_now in zip(written, records, strict=True):
+        before.pop("digest", None)
+        before.pop("plain_epoch_s", None)  # of schema 1, whose own test it has
+        assert lacking(before, record_now.model_dump(mode="json", by_alias=True)) == []
+
+
+def test_every_old_schema_has_its_stored_lines() -> None:
+    """No migration is without real lines that it is tried on."""
+    assert {path.stem for path in OLD_FILES} == {f"schema{schema}" for schema in MIGRATIONS}
+
+
+def lacking(before: object, now: object) -> list[object]:
+    """Return what one JSON value holds and another lacks, which may hold more fields."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [x for name in before for x in lacking(before[name], now.get(name))]
+    return [] if before == now else [before]
+
+
+@pytest.mark.parametrize("path", OLD_FILES, ids=lambda path: path.stem)
+def test_record_of_an_old_schema_is_written_as_the_newest(path: Path) -> None:
+    """What was read is written as the newest, with a digest, and read back equal."""
+    for original in read(path)[0]:
         line = original.to_json()
 
         assert json.loads(line)["schema"] == SCHEMA

@@ -161,11 +161,15 @@ def test_break_even_is_where_the_totals_cross() -> None:
     assert row["from epoch"] == "7 [7, 7]"
 
 
-def test_break_even_cannot_tell_where_intervals_overlap() -> None:
-    """Two epochs that may be equal have no crossing."""
-    table = trust_tables.break_even(
-        [record(epoch_s=(2.0, 2.5, 3.0)), record(backend="jax", epoch_s=(2.1, 2.4, 3.0))]
-    )
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [((2.0, 2.5, 3.0), (2.1, 2.4, 3.0)), ((2.0, 2.0, 2.0), (2.0, 2.0, 2.0)), ((2.0,), (2.0,))],
+)
+def test_break_even_cannot_tell_where_epochs_may_be_equal(
+    ours: tuple[float, ...], theirs: tuple[float, ...]
+) -> None:
+    """Two epochs that may be equal, or are, have no crossing."""
+    table = trust_tables.break_even([record(epoch_s=ours), record(backend="jax", epoch_s=theirs)])
     assert table is not None
 
     assert "cannot tell" in table.rows[0]

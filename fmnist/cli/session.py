@@ -22,7 +22,7 @@ from fmnist.cli.reports import print_tables
 from fmnist.files import ENDING_SIGNALS
 from fmnist.options import OPTIONS, Option
 from fmnist.progress import SessionProgress
-from fmnist.record import Record
+from fmnist.record import Record, read
 from fmnist.report.choose import assembled
 from fmnist.session import run_session
 
@@ -76,18 +76,19 @@ def carry_out(
     console = Console()
     for line in announcement(planned):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    records: list[Record] = []
+    has_failed = False
     try:
         with SessionProgress(cells, console) as progress:
-            records.extend(measure(progress))
+            for record in measure(progress):  # none is kept: they are on the disk
+                has_failed = has_failed or record.failure is not None
     except KeyboardInterrupt:
         click.echo(f"interrupted; {_left_by(planned)}", err=True)
         sys.exit(INTERRUPTED)
     except OSError as error:
         raise StoppedError(f"the session stopped: {error}; {_left_by(planned)}") from error
-    print_tables(arrange(records), "text", None)
+    print_tables(arrange(read(planned.records_path)[0]), "text", None)
     click.echo(f"records: {planned.records_path}")
-    if any(record.failure for record in records):
+    if has_failed:
         sys.exit(FAILED_CELLS)
 
 

@@ -70,11 +70,15 @@ class Site:
         path.chmod(0o755)
         return path
 
-    def command(self) -> list[str]:
-        """Return the command of a new session."""
+    def arguments(self) -> list[str]:
+        """Return the command of a new session, without the program."""
         python = self.python()
         pythons = [f"--python={name}={python}" for name in ("tensorflow", "jax")]
-        return [*FMNIST, "run", *OPTIONS, *self.options, *pythons, f"--results={self.results}"]
+        return ["run", *OPTIONS, *self.options, *pythons, f"--results={self.results}"]
+
+    def command(self) -> list[str]:
+        """Return the command of a new session."""
+        return [*FMNIST, *self.arguments()]
 
     def start(self, *command: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[str]":
         """Start a session, or another command; what it prints can be read, unless told where to."""
