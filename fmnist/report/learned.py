@@ -29,8 +29,8 @@ TASKS: Final = ("train", "learn")
 """Those whose records have a history."""
 SPLITS: Final = ("train", "validation", "test")
 """As the fields of `EpochResult` begin."""
-VARYING: Final = (*CELL_COLUMNS, "study", "train_images")
-"""What tells trainings of one model apart, where it differs."""
+OF_A_MODEL: Final = ("study", "train_images")
+"""What tells trainings of one model apart, beside its cell."""
 CURVES_TERM: Final = (
     "training: Keras's running mean over the epoch, dropout on; validation and test: after the "
     "epoch"
@@ -127,11 +127,18 @@ def by_name(found: Iterable[Learned]) -> dict[str, list[Learned]]:
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    """Return each record's model and what of VARYING differs, numbered where that is the same."""
-    varying = [n for n in VARYING if len({getattr(r, n) for r in records}) > 1]
+    """Return each record's model, what of its cell and work differs, and a number if that is equal.
+
+    Models with validation train on fewer images: these tell only trainings of one model apart.
+    """
     taken: Counter[str] = Counter()
     names = []
     for r in records:
+        alike = [other for other in records if other.model == r.model]
+        varying = [
+            *(n for n in CELL_COLUMNS if len({getattr(other, n) for other in records}) > 1),
+            *(n for n in OF_A_MODEL if len({getattr(other, n) for other in alike}) > 1),
+        ]
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
