@@ -101,6 +101,11 @@ class Learned:
         return mean_of(figure(r.history[i], split, quantity) for r, i in pairs)
 
 
+def looked_into(records: Iterable[Record]) -> list[Record]:
+    """Return the whole trainings but those of a search: what these reach on the test set is hid."""
+    return [r for r in good(records, "learn") if r.study != tuning.NAME]
+
+
 def learned(records: Iterable[Record]) -> list[Learned]:
     """Return what there is of whole trainings: models by their parameters, backends in order.
 
@@ -109,7 +114,7 @@ def learned(records: Iterable[Record]) -> list[Learned]:
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    shown = [r for r in good(records, "learn") if r.study != tuning.NAME]
+    shown = looked_into(records)
     rows = rows_of(shown, key=trained_key)
     return [
         Learned(name, tuple(of_backend(row, backend)))
@@ -369,7 +374,8 @@ def sentences(records: Sequence[Record]) -> list[str]:
     left = len(models) - len(told)
     return [
         f"On {where}, {found[0].first.dataset}, preset {found[0].first.preset}: what {count} whole "
-        f"trainings of {len(models)} models learned, on the test set.",
+        f"trainings of {len(models)} model{'s' if len(models) > 1 else ''} learned, on the test "
+        "set.",
         *told,
         *([f"{left} more models: see the tables."] if left else []),
     ]
