@@ -107,8 +107,10 @@ def test_what_is_not_there_is_told_with_what_is(
 
 
 def test_files_without_trainings_are_refused(file_of: Callable[..., Path], tmp_path: Path) -> None:
-    """Timings and failures are no whole trainings: the command that makes them is named."""
-    result = analyse(file_of(record(), failed(task="learn")), "--out", tmp_path / "out")
+    """Timings, failures and trials of a search: the command that makes trainings is named."""
+    file = file_of(record(), failed(task="learn"), training(study="tuning"))
+
+    result = analyse(file, "--out", tmp_path / "out")
 
     assert result.exit_code == 2
     assert "no whole trainings in these files: `fmnist reproduce` makes them" in result.output

@@ -238,7 +238,7 @@ def test_session_that_only_learned_is_told_everywhere() -> None:
     records = both()
 
     assert headline(records)[0].endswith(
-        "what 6 whole trainings of 1 models learned, on the test set."
+        "what 6 whole trainings of 1 model learned, on the test set."
     )
     assert not [s for s in headline(records) if "How sure" in s or "faster" in s]
     titles = [table.title for table in tables.of_session(records)]

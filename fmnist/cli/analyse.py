@@ -13,8 +13,16 @@ from fmnist.cli.errors import BadInput
 from fmnist.cli.reports import fail_if_damaged, records_in, write
 from fmnist.record import Record
 from fmnist.report import classes
-from fmnist.report.choose import assembled, good
-from fmnist.report.learned import LONGEST_NAME, QUANTITIES, Learned, by_name, learned, overfitting
+from fmnist.report.choose import assembled
+from fmnist.report.learned import (
+    LONGEST_NAME,
+    QUANTITIES,
+    Learned,
+    by_name,
+    learned,
+    looked_into,
+    overfitting,
+)
 from fmnist.report.render import inert, joined, render
 
 Content = str | bytes
@@ -48,7 +56,7 @@ def analyse(
     are of the first seed.
     """
     records, damaged = records_in(files)
-    chosen = _chosen(good(records, "learn"), model, backend, seed)
+    chosen = _chosen(looked_into(records), model, backend, seed)
     runs = [(run, learned(run)) for run in assembled(chosen)]
     test_set = _test_sets(Path(data_dir) if data_dir else None)
     drawn = [(out / name, content) for run, _ in runs for name, content in _drawn(run, test_set)]

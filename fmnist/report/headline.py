@@ -272,8 +272,10 @@ def _without_ratios(
     Nothing where whole trainings were all that was asked for: they have sentences of their own.
     """
     if not cells:
-        if good(records, "learn"):
+        if learned.learned(records):
             return []
+        if good(records, "learn"):
+            return [f"On {_machine(records)}: a search by the validation set alone, see its table."]
         if any(r.task == "race" for r in records):
             return [f"On {_machine(records)}: whole trainings in a race, no model side by side."]
         tried = any(r.task in learned.TASKS for r in records)

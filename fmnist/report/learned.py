@@ -29,8 +29,8 @@ TASKS: Final = ("train", "learn")
 """Those whose records have a history."""
 SPLITS: Final = ("train", "validation", "test")
 """As the fields of `EpochResult` begin."""
-VARYING: Final = (*CELL_COLUMNS, "study", "train_images")
-"""What tells trainings of one model apart, where it differs."""
+OF_A_MODEL: Final = ("study", "train_images")
+"""What tells trainings of one model apart, beside its cell."""
 CURVES_TERM: Final = (
     "training: Keras's running mean over the epoch, dropout on; validation and test: after the "
     "epoch"
@@ -101,6 +101,11 @@ class Learned:
         return mean_of(figure(r.history[i], split, quantity) for r, i in pairs)
 
 
+def looked_into(records: Iterable[Record]) -> list[Record]:
+    """Return the whole trainings but those of a search: what these reach on the test set is hid."""
+    return [r for r in good(records, "learn") if r.study != tuning.NAME]
+
+
 def learned(records: Iterable[Record]) -> list[Learned]:
     """Return what there is of whole trainings: models by their parameters, backends in order.
 
@@ -109,7 +114,7 @@ def learned(records: Iterable[Record]) -> list[Learned]:
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    shown = [r for r in good(records, "learn") if r.study != tuning.NAME]
+    shown = looked_into(records)
     rows = rows_of(shown, key=trained_key)
     return [
         Learned(name, tuple(of_backend(row, backend)))
@@ -127,11 +132,18 @@ def by_name(found: Iterable[Learned]) -> dict[str, list[Learned]]:
 
 
 def _names(records: Sequence[Record]) -> list[str]:
-    """Return each record's model and what of VARYING differs, numbered where that is the same."""
-    varying = [n for n in VARYING if len({getattr(r, n) for r in records}) > 1]
+    """Return each record's model, what of its cell and work differs, and a number if that is equal.
+
+    Models with validation train on fewer images: these tell only trainings of one model apart.
+    """
     taken: Counter[str] = Counter()
     names = []
     for r in records:
+        alike = [other for other in records if other.model == r.model]
+        varying = [
+            *(n for n in CELL_COLUMNS if len({getattr(other, n) for other in records}) > 1),
+            *(n for n in OF_A_MODEL if len({getattr(other, n) for other in alike}) > 1),
+        ]
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
@@ -362,7 +374,8 @@ def sentences(records: Sequence[Record]) -> list[str]:
     left = len(models) - len(told)
     return [
         f"On {where}, {found[0].first.dataset}, preset {found[0].first.preset}: what {count} whole "
-        f"trainings of {len(models)} models learned, on the test set.",
+        f"trainings of {len(models)} model{'s' if len(models) > 1 else ''} learned, on the test "
+        "set.",
         *told,
         *([f"{left} more models: see the tables."] if left else []),
     ]

@@ -311,8 +311,8 @@ def recall(models: Sequence[Sequence[Learned]]) -> Picture:
         " Lines: 95 % interval over seeds." if any(b["low"] is not None for b in bars) else ""
     )
     reading = (
-        f"Recall: the share of a class's test images that were given it, the mean of {seeds} "
-        f"seeds.{intervals}{left_out(models)}"
+        "Recall: the share of a class's test images that were given it, the mean over seeds "
+        f"(n={seeds}).{intervals}{left_out(models)}"
     )
     return picture(
         Heading(name, "Recall of each class", reading),
