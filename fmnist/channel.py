@@ -20,6 +20,7 @@ from fmnist.record import (
     PeakMemory,
     Peaks,
     Predictions,
+    ProcessorSeconds,
     Race,
     RaceRole,
     Seconds,
@@ -29,6 +30,7 @@ from fmnist.record import (
 )
 
 MAX_MESSAGE_BYTES = 1024 * 1024
+PIECE_BYTES = 65_536
 
 Command = Literal[
     "epoch",
@@ -126,7 +128,7 @@ class EpochDone(Said):
 
     kind: Literal["epoch"] = "epoch"
     epoch_s: Seconds
-    processor_s: float
+    processor_s: ProcessorSeconds
     evaluate_s: Seconds | None
     result: EpochResult | None
     last: bool = False
@@ -160,7 +162,7 @@ class Raced(Said):
     kind: Literal["raced"] = "raced"
     first_epoch_s: Seconds
     epoch_s: tuple[Seconds, ...]
-    processor_s: tuple[float, ...]
+    processor_s: tuple[ProcessorSeconds, ...]
     race: Race
 
 
@@ -211,29 +213,35 @@ class Channel:
     def receive_line(self, timeout_s: float | None = None) -> bytes:
         """Return the next whole line.
 
-        Raises TimeoutError after `timeout_s`, ChannelError at the end of the channel,
-        NotAMessageError for a line above the size limit.
+        Raises TimeoutError if the line is not whole after `timeout_s`, ChannelError at the end of
+        the channel, NotAMessageError for a line above the size limit.
         """
         allowance = None if timeout_s is None else Allowance(timeout_s)
         if allowance is not None:
             allowance.run()
-        while b"\n" not in self._buffer:
-            if len(self._buffer) > MAX_MESSAGE_BYTES:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > MAX_MESSAGE_BYTES:
                 raise NotAMessageError(f"a message of more than {MAX_MESSAGE_BYTES:,} bytes")
-            # What is left for the whole line: one that comes in drips is late as well.
-            self._end.settimeout(None if allowance is None else allowance.left_s or 1e-3)
-            try:
-                chunk = self._end.recv(65_536)
-            except TimeoutError:
-                raise
-            except OSError as error:
-                raise ChannelError(f"the channel broke: {error}") from error
-            if not chunk:
-                raise ChannelError("the other side closed the channel")
-            self._buffer += chunk
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
+            self._buffer += self._piece(allowance)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
         return line
+
+    def _piece(self, allowance: Allowance | None) -> bytes:
+        """Return what has come, at least one byte. Raises as `receive_line`."""
+        # What is left for the whole line: one that comes in drips is late as well.
+        self._end.settimeout(None if allowance is None else allowance.left_s or 1e-3)
+        try:
+            piece = self._end.recv(PIECE_BYTES)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ChannelError(f"the channel broke: {error}") from error
+        if not piece:
+            raise ChannelError("the other side closed the channel")
+        return piece
 
     def receive(self, timeout_s: float | None = None) -> Answer | Order:
         """Return the next message. Raises as `receive_line`, and NotAMessageError for garbage."""

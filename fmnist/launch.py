@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self, TypeVar
 
+from pydantic import ValidationError
+
 from fmnist import audit, bounds, grid, models
 from fmnist.budget import Share
 from fmnist.channel import (
@@ -349,19 +351,33 @@ class CellRun:
         return self._kept
 
     def _record(self, fields: Mapping[str, Any]) -> Record:
-        """Return the cell's record: complete, or with the failure and what was measured."""
+        """Return the cell's record: complete, or with the failure and what was measured.
+
+        Answers that contradict each other make a record of the terms alone: one worker's nonsense
+        must not cost the records of others.
+        """
         measured = self._measured()
-        terms = terms_of(self._plan, self.cell, self._task, self._started_at)
-        disagreement = audit.disagreement(measured["audit_s"], self._job.steps)
-        return Record.model_validate(
-            {
-                **terms,
-                "process": self._process,
-                **measured,
-                **fields,
-                "failure": self.failure or disagreement,
-            }
-        )
+        terms = {
+            **terms_of(self._plan, self.cell, self._task, self._started_at),
+            "process": self._process,
+        }
+        failure = self.failure or audit.disagreement(measured["audit_s"], self._job.steps)
+        try:
+            return Record.model_validate({**terms, **measured, **fields, "failure": failure})
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            place = ".".join(map(str, wrong["loc"]))
+            reason = f"the worker's answers make no record: {place} {wrong['msg']}"
+            told = f"{failure}; {reason}" if failure else reason
+            return Record.model_validate({**terms, **self._images(), "failure": told})
+
+    def _images(self) -> dict[str, int]:
+        """Return how many images the worker was told to take."""
+        return {
+            "train_images": self._job.train_images - self._job.validation_images,
+            "validation_images": self._job.validation_images,
+            "test_images": self._job.test_images,
+        }
 
     def _measured(self) -> dict[str, Any]:
         """Return the fields that the worker's answers fill."""
@@ -372,9 +388,7 @@ class CellRun:
         if self._raced is not None:
             epoch_s, processor_s = self._raced.epoch_s, self._raced.processor_s
         fields: dict[str, Any] = {
-            "train_images": self._job.train_images - self._job.validation_images,
-            "validation_images": self._job.validation_images,
-            "test_images": self._job.test_images,
+            **self._images(),
             "epoch_s": epoch_s,
             "processor_s": processor_s,
             "audit_s": {n: s for n in AUDIT_VARIANTS if (s := self.seconds_of(n))},

@@ -6,6 +6,8 @@ Nothing here starts a framework.
 
 import hashlib
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,13 @@ class Trace:
 
 def load(path: Path, weights_sha256: str) -> tuple[Trace, np.ndarray]:
     """Return a saved trace, and which test images were recognised. Raises OSError, ValueError."""
-    with np.load(path, allow_pickle=False) as file:
-        updates = {step: file[f"update_{step}"] for step in COMPARED_STEPS}
-        trace = Trace(weights_sha256, file["outputs"], file["losses"], updates)
-        return trace, file["recognised"]
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            updates = {step: file[f"update_{step}"] for step in COMPARED_STEPS}
+            trace = Trace(weights_sha256, file["outputs"], file["losses"], updates)
+            return trace, file["recognised"]
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is no whole trace: {error}") from error
 
 
 def initial_weights(shapes: Sequence[tuple[str, tuple[int, ...]]], seed: int) -> list[np.ndarray]:

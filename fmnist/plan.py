@@ -345,7 +345,7 @@ def keras_json(environ: Mapping[str, str]) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PlanError(f"{path}: {error}; mend it or delete it") from error
     if not isinstance(document, dict):
         raise PlanError(f"{path}: expected a JSON object; mend it or delete it")

@@ -28,6 +28,13 @@ from fmnist import files, grid
 
 SCHEMA: Final = 4
 MAX_LINE_BYTES = 4 * 1024 * 1024
+MOST_VALUES = 20_000
+"""In a line: each wrong one costs a complaint of some kilobytes."""
+MOST_COMPLAINTS = 5
+"""About one line that are told."""
+LONGEST_COMPLAINT = 500
+MOST_DAMAGED_LINES = 1_000
+"""In a file: beyond them it is no file of records, and is read no further."""
 
 NEEDED_OF_A_WORKER = (
     *("import_s", "build_s", "first_epoch_s", "parameters", "jit_compile", "peak_memory_bytes"),
@@ -70,6 +77,7 @@ MOST_PASSES: Final = 3
 
 Seconds = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
 """From a nanosecond to 30 years: outside, no clock was read, and intervals would overflow."""
+ProcessorSeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1e21, allow_inf_nan=False)]
 """By the second. A zettaflop or a zettabyte is beyond any machine."""
@@ -326,7 +334,7 @@ class Record(Part):
 
     schema_: Literal[4] = Field(SCHEMA, alias="schema")
     """Version of this format."""
-    session: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w.-]+$")]
+    session: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     """The run that the record is of: when it began, in UTC, and four random digits."""
     started_at: AwareDatetime
     """When the first worker of the record was started."""
@@ -370,7 +378,7 @@ class Record(Part):
     """What the model was compiled with."""
     epoch_s: tuple[Seconds, ...] = ()
     """Wall time of each steady epoch; the first epoch of the process is not among them."""
-    processor_s: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = ()
+    processor_s: tuple[ProcessorSeconds, ...] = ()
     """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
     wall time say that two threads shared one core."""
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
@@ -474,6 +482,7 @@ class Record(Part):
         self._counts_what_its_layers_do()
         if self.correct is not None:
             unpacked(self.correct, self.test_images)
+        self._certifies_both_sides()
         if self.race is not None and self.race.fit_s < (1 - 1e-9) * sum(self.epoch_s):
             raise ValueError("a whole training cannot take less than its epochs")
         if self.failure is None:
@@ -502,6 +511,15 @@ class Record(Part):
                 or abs(hits.mean() - (self.accuracy or 0.0)) > half_an_image
             ):
                 raise ValueError("accuracy must be that of predictions, one for each test image")
+
+    def _certifies_both_sides(self) -> None:
+        if self.parity is None:
+            return
+        sides = {getattr(self, self.parity.between), self.parity.against}
+        if absent := sides - self.parity.correct.keys():
+            raise ValueError(f"parity.correct lacks {', '.join(sorted(absent))}")
+        for recognised in self.parity.correct.values():
+            unpacked(recognised, self.test_images)
 
     def _counts_what_its_layers_do(self) -> None:
         if self.train_flop_per_image is None:
@@ -550,6 +568,13 @@ class Record(Part):
     @classmethod
     def of_document(cls, written: Mapping[str, Any]) -> Self:
         """Return the record that a line's JSON object holds, of any schema. Raises ValueError."""
+        try:
+            return cls._of_document(written)
+        except RecursionError as error:  # what can just be read may be too deep to be written
+            raise ValueError(f"nested too deeply: {error}") from error
+
+    @classmethod
+    def _of_document(cls, written: Mapping[str, Any]) -> Self:
         document = dict(written)
         digest = document.pop("digest", None)
         if digest is not None and digest != _digest(document):
@@ -559,11 +584,19 @@ class Record(Part):
         try:
             return cls.model_validate_json(json.dumps(document))
         except ValidationError as error:
-            problems = [
+            problems = error.errors(include_url=False, include_context=False, include_input=False)
+            told = [
                 f"{'.'.join(map(str, problem['loc'])) or 'record'}: {problem['msg']}"
-                for problem in error.errors(include_url=False)
+                for problem in problems[:MOST_COMPLAINTS]
             ]
-            raise ValueError("; ".join(problems)) from error
+            more = [f"and {n:,} more"] if (n := len(problems) - len(told)) else []
+            raise ValueError("; ".join([*told, *more])) from error
+
+
+def _brief(reason: str) -> str:
+    """Return a reason on one line, shortened: it quotes strangers, and is printed in terminals."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in reason[:LONGEST_COMPLAINT])
+    return line if len(reason) <= LONGEST_COMPLAINT else f"{line}…"
 
 
 class NewerSchemaError(ValueError):
@@ -580,6 +613,8 @@ class NewerSchemaError(ValueError):
 
 def _document(line: str) -> dict[str, Any]:
     """Return a line's JSON object, of a schema that is known. Raises ValueError."""
+    if line.count(",") >= MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values")
     try:
         document = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -712,20 +747,25 @@ def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
 def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
     """Return a file's lines, those that hold records and those that are damaged; no blank ones.
 
-    A line longer than MAX_LINE_BYTES is damaged, and counts as several. Raises OSError if the file
-    is unreadable.
+    A line longer than MAX_LINE_BYTES is damaged, and counts as several. After MOST_DAMAGED_LINES
+    the rest of the file is left unread, as the last of them says. Raises OSError if the file is
+    unreadable.
     """
-    good, damaged = [], []
+    good: list[Line] = []
+    damaged: list[DamagedLine] = []
     with path.open("rb") as file:
         for number, line in enumerate(raw_lines(file), start=1):
             if not line.strip():
                 continue
+            if len(damaged) == MOST_DAMAGED_LINES:
+                damaged.append(DamagedLine(path, number, "too many damaged lines: not read on"))
+                break
             try:
                 written = _document(line.decode())
                 record = Record.of_document(written)
             except (ValueError, OverflowError) as error:  # of an integer that no float holds
                 is_newer = isinstance(error, NewerSchemaError)
-                damaged.append(DamagedLine(path, number, str(error), is_newer))
+                damaged.append(DamagedLine(path, number, _brief(str(error)), is_newer))
             else:
                 signed = written.get("digest") is not None
                 good.append(Line(path, number, record, written["schema"], signed))

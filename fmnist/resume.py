@@ -11,6 +11,10 @@ from fmnist.grid import Cell
 from fmnist.options import OPTIONS, PlanError
 from fmnist.record import Record, Task, raw_lines, read, read_lines
 
+MAX_OPTIONS_BYTES = 1024 * 1024
+STARTING = ("env", "python")
+"""The options that name what is installed or started."""
+
 
 def options_path(results: Path, session: str) -> Path:
     """Return the file that keeps a session's options."""
@@ -20,13 +24,14 @@ def options_path(results: Path, session: str) -> Path:
 def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that an interrupted session began with.
 
-    Raises PlanError if they are gone, or if another one was given now.
+    Raises PlanError if they are gone, if another one was given now, or if they name a program: a
+    folder of results may come from a stranger, so what it would start must be given again.
     """
     results = resumed.parent.parent
     path = options_path(results, resumed.stem)
     try:
-        began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        began = _read(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise PlanError(
             f"--resume {resumed}: {path} cannot be read ({error}); a session is resumed where it "
             f"ran, by the file RESULTS/raw/SESSION.jsonl"
@@ -34,6 +39,11 @@ def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     for option in OPTIONS:
         value = given[option.name]
         left_out = value == (list(option.default) if option.multiple else option.default)
+        if option.name in STARTING and left_out and began.get(option.name):
+            raise PlanError(
+                f"{option.flag} was {began[option.name]!r} when the session began: give it again, "
+                "no program is started because a file says so"
+            )
         if option.name != "resume" and not left_out and value != began.get(option.name):
             raise PlanError(
                 f"{option.flag} was {began.get(option.name)!r} when the session began and is "
@@ -45,6 +55,22 @@ def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
 def aside_path(results: Path, session: str) -> Path:
     """Return the file that keeps what was taken out of a session's records, as it was found."""
     return results / "logs" / session / "aside.jsonl"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file of options. Raises OSError, ValueError or RecursionError for another file."""
+    with path.open("rb") as file:
+        text = file.read(MAX_OPTIONS_BYTES + 1)
+    if len(text) > MAX_OPTIONS_BYTES:
+        raise ValueError(f"more than {MAX_OPTIONS_BYTES:,} bytes")
+    began = json.loads(text)
+    if not isinstance(began, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004  # what is caught
+    kinds = {option.name: list if option.multiple else option.type for option in OPTIONS}
+    for name, value in began.items():
+        if name not in kinds or not (value is None or type(value) in (kinds[name], int)):
+            raise ValueError(f"{name:.40} is {value!r:.40}, which is no option")
+    return began
 
 
 def hold(resumed: Path) -> Hold:

@@ -196,6 +196,9 @@ def main() -> None:
         if variant == "steps" and behaviour == "early-clock":
             say(end, epoch_done(9.0))
             continue
+        if command == "recognise" and behaviour == "contradict":
+            say(end, {"kind": "recognised", "correct": "AAAA"})
+            continue
         say(end, answer(command, variant, job))
         if command == "stop":
             return

@@ -1,6 +1,7 @@
 """The channel between parent and worker, on real sockets."""
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -78,6 +79,42 @@ def test_endless_line_is_refused(
     theirs.sendall(b"x" * 5_000)
 
     with pytest.raises(NotAMessageError, match="more than 1,000 bytes"):
+        ours.receive(1)
+
+
+def test_a_line_that_drips_in_times_out(ends: tuple[Channel, socket.socket]) -> None:
+    """The time is for the whole line: a byte now and then does not begin it anew."""
+    ours, theirs = ends
+    over = threading.Event()
+
+    def drip() -> None:
+        for _ in range(100):
+            if not over.wait(0.01):
+                theirs.send(b"x")
+        theirs.close()
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        with pytest.raises(TimeoutError):
+            ours.receive(0.1)
+    finally:
+        over.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "-1", "1e999"])
+def test_processor_time_that_no_record_takes_is_no_message(
+    ends: tuple[Channel, socket.socket], seconds: str
+) -> None:
+    """What would make no record is refused where it is said."""
+    ours, theirs = ends
+    theirs.sendall(
+        b'{"kind":"epoch","epoch_s":1,"processor_s":%b,"evaluate_s":null,"result":null}\n'
+        % seconds.encode()
+    )
+
+    with pytest.raises(NotAMessageError):
         ours.receive(1)
 
 

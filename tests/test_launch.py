@@ -98,6 +98,18 @@ def test_what_libraries_print_goes_to_the_cells_log(plan: Plan, trace: Path) -> 
         assert plan.log_path(cell, "train", "worker0").read_text() == "a library prints to stdout\n"
 
 
+def test_worker_that_contradicts_itself_costs_its_own_cell(plan: Plan, trace: Path) -> None:
+    """Answers of the right form that make no record are a failure, and the other cell is kept."""
+    records = launch.run_group(plan, plan.cells, Recorder(), program=fake(trace, "jax=contradict"))
+
+    assert by_backend(records)["tensorflow"].failure is None
+    failure = by_backend(records)["jax"].failure
+    assert failure is not None
+    assert "the worker's answers make no record" in failure
+    assert "3 bytes cannot say which" in failure
+    assert by_backend(record.read(plan.records_path)[0]) == by_backend(records)
+
+
 def test_starts_are_fresh_processes_in_turn(make_plan: MakePlan, trace: Path) -> None:
     """A start-up is one epoch of one batch in a process of its own."""
     plan = make_plan()

@@ -1,6 +1,7 @@
 """The same work: weights and batches from one source, and how differences are told."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,28 @@ def test_trace_survives_its_file(tmp_path: Path) -> None:
 
     assert parity.differences(left, found) == dict.fromkeys(parity.TOLERANCES, 0.0)
     assert recognised.sum() == 4
+
+
+def test_a_trace_of_a_worker_that_died_is_no_trace(tmp_path: Path) -> None:
+    """A file that is torn anywhere, or lacks an array, is a ValueError: it costs its own cell."""
+    path = tmp_path / "trace.npz"
+    trace().save(path, np.arange(10) < 4)
+    whole = path.read_bytes()
+    torn = [whole[: len(whole) * part // 16] for part in range(16)]
+    lacking = io.BytesIO()
+    np.savez(lacking, outputs=np.ones(1))
+
+    for content in (*torn, lacking.getvalue()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"trace|pickle|cannot"):
+            parity.load(path, "0" * 64)
+
+
+def test_a_trace_is_not_unpickled(tmp_path: Path) -> None:
+    """An array of objects is refused: loading one would run what it says."""
+    path = tmp_path / "trace.npz"
+    arrays = dict.fromkeys(["outputs", "losses", "update_1", "update_20", "recognised"])
+    np.savez(path, allow_pickle=True, **{name: np.array([None], object) for name in arrays})
+
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        parity.load(path, "0" * 64)

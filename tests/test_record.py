@@ -73,6 +73,8 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"machine": {"memory_bytes": 10**400}}, "machine.memory_bytes must be of type int"),
         ({"machine": {"gpus": ["fast"]}}, "machine.gpus must hold objects with a name"),
         ({"session": "../../etc"}, "pattern"),
+        ({"session": ".."}, "pattern"),
+        ({"session": ""}, "pattern"),
         ({"started_at": "2026-11-21T00:00:00"}, "timezone"),
         ({"failure": ""}, "at least 1"),
         ({"surprise": 1}, "Extra inputs"),
@@ -86,6 +88,22 @@ def test_nonsense_cannot_be_built(own: dict[str, Any], complaint: str) -> None:
     """A record that contradicts itself or the grid is refused, with the reason."""
     with pytest.raises(ValueError, match=complaint):
         record(**own)
+
+
+@pytest.mark.parametrize(
+    ("correct", "complaint"),
+    [
+        ({"tensorflow": "", "jax": ""}, "0 bytes cannot say which of 2000 images"),
+        ({"tensorflow": packed(np.ones(2_000, bool))}, "parity.correct lacks jax"),
+    ],
+)
+def test_certificate_tells_of_both_sides(correct: dict[str, str], complaint: str) -> None:
+    """What each side recognised can be read: the report reckons with it."""
+    certificate = parity().parity
+    assert certificate is not None
+
+    with pytest.raises(ValueError, match=complaint):
+        parity(parity=certificate.model_dump() | {"correct": correct})
 
 
 def test_failure_may_lack_what_was_not_measured() -> None:
@@ -134,6 +152,55 @@ def test_damaged_line_is_named_and_the_good_ones_are_used(tmp_path: Path) -> Non
     assert "not JSON" in damaged[0].reason
     assert "schema 99; this version reads 1" in damaged[2].reason
     assert str(damaged[0]).startswith(f"{path}, line 2: ")
+
+
+@pytest.mark.parametrize(
+    ("field", "item"), [("predict_s", "0"), ("history", "{}"), ("latency_s", "[[]]")]
+)
+def test_a_flood_of_wrong_values_is_refused_before_it_is_looked_at(
+    tmp_path: Path, field: str, item: str
+) -> None:
+    """A line of a million wrong values is one short complaint: telling each took gigabytes."""
+    flood = ",".join([item] * 1_000_000)
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps(fields(**{field: "@"})).replace('"@"', f"[{flood}]") + "\n")
+
+    _, damaged = read(path)
+    assert damaged[0].reason == "more than 20,000 values"
+
+
+def test_complaints_about_a_line_are_few_and_print_as_they_are(tmp_path: Path) -> None:
+    """Of a thousand wrong values five are told, and what a stranger wrote moves no cursor."""
+    path = tmp_path / "s.jsonl"
+    path.write_text(json.dumps(fields(predict_s=[0] * 1_000)) + "\n")
+    with path.open("a") as file:
+        file.write(json.dumps(fields(**{"\x1b[2J" + "x" * 1_000: 1})) + "\n")
+
+    _, damaged = read(path)
+    assert "and 995 more" in damaged[0].reason
+    assert damaged[1].reason.startswith("\\x1b[2Jxxx")
+    assert max(len(line.reason) for line in damaged) < 1_000
+
+
+def test_nesting_of_any_depth_is_a_damaged_line(tmp_path: Path) -> None:
+    """Python reads a little deeper than it writes: there, too, the line is only damaged."""
+    path = tmp_path / "s.jsonl"
+    sound = json.dumps(fields(machine="@", digest="0" * 64))
+    for depth in (*range(950, 1_010), 100_000):
+        path.write_text(sound.replace('"@"', '{"a":' * depth + "1" + "}" * depth) + "\n")
+        records, damaged = read(path)
+        assert (records, len(damaged)) == ([], 1)
+
+
+def test_a_file_of_garbage_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """After a thousand damaged lines the rest is left, and said to be: memory stays bounded."""
+    path = tmp_path / "s.jsonl"
+    path.write_text("x\n" * 1_500 + record().to_json() + "\n")
+
+    records, damaged = read(path)
+    assert records == []
+    assert len(damaged) == 1_001
+    assert str(damaged[-1]) == f"{path}, line 1001: too many damaged lines: not read on"
 
 
 def test_wrong_field_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ One unit per column, three significant digits, the interval in brackets.
 import csv
 import io
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,16 @@ FORMATS: Mapping[str, str] = {
 TITLES: Mapping[str, str] = {"html": "<h3>{}</h3>", "latex": "\\subsection*{{{}}}"}
 NOTHING = "-"
 TERMS_WIDTH = 100
+MARKDOWN: Mapping[str, str] = {
+    "&": "&amp;",
+    "<": "&lt;",
+    "\\": "&#92;",  # before a bar it would take the bar's escape away
+    "|": "\\|",
+    "](": "]&#40;",  # a link or an image
+}
+"""What would be markup in a cell of a table, and what shows it, in the order of replacing."""
+FIGURES = re.compile(r"[\d.,:/x%()\[\] +-]*")
+"""What a spreadsheet may take for a formula, and which calls and reads nothing."""
 LONGEST_TEXT = 4_000
 """Characters of a cell or a term that are shown."""
 
@@ -130,7 +141,15 @@ def _inert(table: Table) -> Table:
 
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, in a table too; what is in backticks stays code."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    for character, shown in MARKDOWN.items():
+        text = text.replace(character, shown)
+    return text
+
+
+def _no_formula(text: str) -> str:
+    """Return text that a spreadsheet does not reckon with: a quote stands before what it would."""
+    is_formula = text.startswith(("=", "+", "-", "@")) and FIGURES.fullmatch(text) is None
+    return f"'{text}" if is_formula else text
 
 
 def _csv(table: Table) -> str:
@@ -138,6 +157,6 @@ def _csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"# {table.title}"])
     writer.writerow(table.header)
-    writer.writerows(table.rows)
+    writer.writerows([_no_formula(cell) for cell in row] for row in table.rows)
     writer.writerows([f"# {term}"] for term in table.terms)
     return text.getvalue()

@@ -1,0 +1,46 @@
+"""The options that a session is resumed by come from a folder, and folders travel."""
+
+from pathlib import Path
+
+import pytest
+
+from fmnist import resume
+from fmnist.options import OPTIONS, PlanError
+
+LEFT_OUT = {o.name: list(o.default) if o.multiple else o.default for o in OPTIONS}
+
+
+def kept(folder: Path, text: str) -> Path:
+    """Keep a session's options, and return the file of records that it is resumed by."""
+    path = resume.options_path(folder, "s")
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return folder / "raw" / "s.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"python": ["jax=/tmp/anything"]}', "--python was .* give it again, no program is"),
+        ('{"env": ["a=evil"]}', "--env was .* give it again"),
+        ("[1]", "not a JSON object"),
+        ('{"surprise": 1}', "surprise is 1, which is no option"),
+        ('{"models": ["dense3"]}', "models is .*, which is no option"),
+        ("[" * 100_000, "recursion"),
+        (" " * 2**20 + "{}", "more than 1,048,576 bytes"),
+    ],
+    ids=["python", "env", "list", "unknown", "kind", "deep", "large"],
+)
+def test_options_of_a_stranger_start_nothing(tmp_path: Path, text: str, complaint: str) -> None:
+    """A results folder that was handed on names no program to start, and nothing that is odd."""
+    with pytest.raises(PlanError, match=complaint):
+        resume.options_of(kept(tmp_path, text), LEFT_OUT)
+
+
+def test_a_program_that_is_given_again_is_taken(tmp_path: Path) -> None:
+    """With the same --env on the command line the session goes on."""
+    records = kept(tmp_path, '{"env": ["old=keras==3.14.1"], "rounds": 2}')
+    options = resume.options_of(records, LEFT_OUT | {"env": ["old=keras==3.14.1"]})
+
+    assert options["env"] == ["old=keras==3.14.1"]
+    assert options["rounds"] == 2
