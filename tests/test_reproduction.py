@@ -118,11 +118,12 @@ def test_backends_stand_side_by_side() -> None:
     """One table has both backends; sessions of other projects are put into it."""
     ours = seeds([0.92] * 3, [0.25] * 3)
     theirs = seeds([0.93] * 3, [0.2] * 3, backend="jax", jit_compile=True)
-    other = [learned(session="other", preset="full")]
+    other = [learned(session="other", preset="full", commit="fedcba9876543210")]
     (run,) = assembled([*ours, *theirs, *other])
     table = reproduction.table(run)
     assert table is not None
 
+    assert any("0123456789ab/fedcba987654" in term for term in table.terms)
     assert table.header[4:] == ("tensorflow", "n", "verdict", "jax", "n", "verdict")
     assert table in tables.of_session(run)
     assert len(reproduction.sentences(run)) == 2

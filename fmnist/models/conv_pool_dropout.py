@@ -1,8 +1,11 @@
 """One convolution, pooling and dropout in front of a dense head.
 
-(n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.3
+(n, 28, 28, 1) -> conv 32 3x3 relu (n, 26, 26, 32) -> pool (n, 13, 13, 32) -> drop 0.5
 -> flatten (n, 5408) -> dense 128 relu -> dense 10 logits
 parameters: 320 + 5408*128 + 128 + 128*10 + 10 = 693_962
+
+Its origin does not say how much is dropped, at what rate it learns and for how long: these were
+chosen by the loss on 12,000 held-out training images.
 """
 
 import keras
@@ -14,9 +17,9 @@ ORIGIN = "uta: Fashion Mnist Keras model"
 RECIPE = {
     "loss": "sparse_categorical_crossentropy",
     "optimizer": "adam",
-    "learning_rate": 0.001,
+    "learning_rate": 0.0005,
     "batch_size": 100,
-    "epochs": 10,
+    "epochs": 20,
     "validation_share": 0.2,
 }
 PUBLISHED = {"test_accuracy": 0.92, "test_loss": 0.25}
@@ -29,7 +32,7 @@ def build() -> keras.Model:
             keras.Input((28, 28, 1)),
             layers.Conv2D(32, 3, activation="relu"),
             layers.MaxPooling2D(),
-            layers.Dropout(0.3),
+            layers.Dropout(0.5),
             layers.Flatten(),
             layers.Dense(128, activation="relu"),
             layers.Dense(10),

@@ -97,7 +97,9 @@ def machine_name(record: Record) -> str:
 
 def _common_terms(record: Record) -> tuple[Any, ...]:
     """Return what records must share, beside their versions, to stand in one table."""
-    return (record.dataset, record.preset, record.machine, record.commit, record.seed)
+    # What is learned over hours may be of several commits, which the terms name.
+    commit = None if record.task == "learn" else record.commit
+    return (record.dataset, record.preset, record.machine, commit, record.seed)
 
 
 MAIN_MODES = ("stock", "tuned")
