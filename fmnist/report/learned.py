@@ -308,8 +308,12 @@ def _means(seeds: Sequence[Sequence[float | None]]) -> list[Estimate | None]:
 
 
 def epoch_tables(records: Iterable[Record]) -> list[Table]:
-    """Return a table of the epochs of each training that has a history, also of one that failed."""
-    rows = rows_of([r for r in records if r.task in TASKS and r.history], key=trained_key)
+    """Return a table of the epochs of each training that has a history, also of one that failed.
+
+    Not of a search's trials: see `looked_into`.
+    """
+    trained = [r for r in records if r.task in TASKS and r.history and r.study != tuning.NAME]
+    rows = rows_of(trained, key=trained_key)
     return [
         _epoch_table(name, record)
         for name, row in zip(_names([row[0] for row in rows]), rows, strict=True)
