@@ -4,7 +4,7 @@ results/README.md     what is published, machine by machine
 results/machines/     a page for each machine: every table, with pictures
 results/pictures/     as SVG, light and dark
 results/index.html    all of it, to sort and to filter
-README.md             between its marked lines: headline, tuned beside stock, race, trust
+README.md             between its marked lines: headline, tuned beside stock, claims, race, trust
 """
 
 import html
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist.record import Record, read
-from fmnist.report import leaderboard, tables, trust_tables, tuned_tables
+from fmnist.report import leaderboard, reproduction, tables, trust_tables, tuned_tables
 from fmnist.report.choose import assembled, good, machine_name
 from fmnist.report.headline import headline
 from fmnist.report.page import page
@@ -22,7 +22,7 @@ from fmnist.report.render import Table, escaped, render
 
 BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
-BLOCKS = ("speed", "tuned", "race", "trust")
+BLOCKS = ("speed", "tuned", "reproduce", "race", "trust")
 """What stands between such lines in the README."""
 LONGEST_SLUG = 60
 
@@ -134,6 +134,7 @@ def _readme(
     blocks = (
         _headline(runs, drawn),
         _newest(runs, tuned_tables.tuned, "session in several modes"),
+        _newest(runs, reproduction.table, "reproduction"),
         _newest(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
     )
