@@ -26,7 +26,7 @@ fi
 exit 0  # to each question whether it has what a worker needs
 """
 OPTIONS = ("--preset", "smoke", "--rounds", "1", "--data-dir", "stand-in", "--order-seed", "0")
-PATIENCE_S = 120
+PATIENCE_S = 600
 """After which a session hangs, for a test."""
 
 

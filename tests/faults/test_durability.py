@@ -46,7 +46,7 @@ def test_record_is_synced_before_the_next_process_starts(tmp_path: Path) -> None
     site = Site(tmp_path, tmp_path / "results")
     calls = tmp_path / "calls"
     traced = "trace=write,fsync,vfork,clone,clone3"
-    status, said = site.run("strace", "-y", "-e", traced, "-o", str(calls), *site.command())
+    status, said = site.run("strace", "-D", "-y", "-e", traced, "-o", str(calls), *site.command())
     assert status == 0, said
 
     of_raw: list[str] = []
