@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import KINDS, Engine, Replay, cell_of
+from engine import KINDS, Engine, Replay, Replayed, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist import plan
@@ -55,6 +55,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every benchmark the cells of its fixture, in the plan's order."""
+    if "way" in metafunc.fixturenames:
+        engine, group = metafunc.config.stash[ENGINE], metafunc.module.GROUP
+        here = pytest.mark.benchmark(group=group)
+        elsewhere = pytest.mark.benchmark(group=group, timer=engine.clock)
+        backends = dict.fromkeys(cell.backend for cell in engine.plan.cells)
+        ways = dict.fromkeys(metafunc.module.HERE, here) | dict.fromkeys(backends, elsewhere)
+        metafunc.parametrize("way", [pytest.param(w, marks=mark) for w, mark in ways.items()])
     if "cell" in metafunc.fixturenames:
         planned = metafunc.config.stash[ENGINE].plan
         fixture = next(name for name in KINDS if name in metafunc.fixturenames)
@@ -73,7 +80,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def place(item: pytest.Item) -> tuple[bool, int]:
         return "noise" not in item.fixturenames, models.index(cells[item].model)  # type: ignore[attr-defined]  # functions have them
 
-    items[:] = sorted(cells, key=place)
+    without = [item for item in items if item not in cells and "way" in item.fixturenames]  # type: ignore[attr-defined]  # functions have them
+    items[:] = [*sorted(cells, key=place), *without]
     for item, cell in cells.items():
         name = getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
         item.add_marker(pytest.mark.benchmark(timer=engine.clock, group=f"{name}: {cell.model}"))
@@ -147,7 +155,22 @@ def parity(cell: Cell, engine: Engine) -> list[Record]:
 
 
 @pytest.fixture
-def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
+def replayed(benchmark: BenchmarkFixture, engine: Engine) -> Replayed:
+    """A function that has pytest-benchmark read seconds off a clock that is told them."""
+
+    def play(seconds: Sequence[float]) -> None:
+        coming = iter(seconds)
+        benchmark.pedantic(  # type: ignore[no-untyped-call]  # it publishes none
+            lambda: engine.clock.advance(next(coming)),
+            setup=engine.clock.reset,
+            rounds=len(seconds),
+        )
+
+    return play
+
+
+@pytest.fixture
+def replay(benchmark: BenchmarkFixture, replayed: Replayed) -> Replay:
     """A function that hands measured seconds and their records to pytest-benchmark.
 
     The records are on the disk already; a failed one fails the test with its reason.
@@ -158,12 +181,7 @@ def replay(benchmark: BenchmarkFixture, engine: Engine) -> Replay:
             if record.failure is not None:
                 pytest.fail(f"{record.cell.id}: {record.failure}", pytrace=False)
         benchmark.extra_info.update(extra_info(records[0]))
-        coming = iter(seconds)
-        benchmark.pedantic(  # type: ignore[no-untyped-call]  # it publishes none
-            lambda: engine.clock.advance(next(coming)),
-            setup=engine.clock.reset,
-            rounds=len(seconds),
-        )
+        replayed(seconds)
 
     return play
 

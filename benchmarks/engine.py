@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from overhead import run_overhead
+from pytest_benchmark.fixture import BenchmarkFixture
 from rich.console import Console
 
 from fmnist import launch, learn, models, plan, race, selfcheck
@@ -25,6 +27,19 @@ Replay = Callable[[Sequence[float], Sequence[Record]], None]
 PLAIN_MODELS = ("dense3",)
 """What the plain script trains: an epoch of 60,000 images takes about a second, so that a cost of
 milliseconds shows."""
+
+
+Replayed = Callable[[Sequence[float]], None]
+"""Hands seconds that another process measured to pytest-benchmark."""
+
+ROUNDS_BY_HAND = 20
+"""Of what takes milliseconds and is no epoch."""
+
+
+def measured(benchmark: BenchmarkFixture, call: Callable[[], np.ndarray]) -> np.ndarray:
+    """Have pytest-benchmark time a call in this process, and return what it returns."""
+    made: np.ndarray = benchmark.pedantic(call, rounds=ROUNDS_BY_HAND, warmup_rounds=1)  # type: ignore[no-untyped-call]  # it publishes none
+    return made
 
 
 class Kind(NamedTuple):

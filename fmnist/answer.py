@@ -6,14 +6,17 @@ python -m fmnist.answer FOLDER
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import keras
+import numpy as np
 
 import fmnist.layers  # noqa: F401  # registers what saved models may hold
 from fmnist import ask, flops, models, train
 from fmnist.ask import Answer, Arrays, Refused
+from fmnist.measure import Stopwatch
 
 INPUTS: Final = (None, 28, 28, 1)
 OUTPUTS: Final = (None, 10)
@@ -62,22 +65,48 @@ def _loaded(path: str) -> keras.Model:
 
 def convolve(arrays: Arrays, told: Told) -> Answer:
     """Convolve `inputs0` with `kernel0` to `outputs0`, and so on, each by its own terms."""
-    outputs = {}
+    outputs, seconds = {}, []
     for i, case in enumerate(told["cases"]):
         strides = case["strides"]
-        made = keras.ops.conv(
-            arrays[f"inputs{i}"],
-            arrays[f"kernel{i}"],
-            strides=tuple(strides) if isinstance(strides, list) else strides,
-            padding=case["padding"],
+        made, case_s = _timed(
+            partial(
+                _convolved,
+                arrays[f"inputs{i}"],
+                arrays[f"kernel{i}"],
+                tuple(strides) if isinstance(strides, list) else strides,
+                case["padding"],
+            ),
+            told["rounds"],
         )
-        outputs[f"outputs{i}"] = keras.ops.convert_to_numpy(made)
-    return Answer(outputs, {})
+        outputs[f"outputs{i}"] = made
+        seconds.append(case_s)
+    return Answer(outputs, {"seconds": seconds})
+
+
+def _convolved(
+    inputs: np.ndarray, kernel: np.ndarray, strides: int | tuple[int, int], padding: str
+) -> np.ndarray:
+    """Return what Keras makes of it as a NumPy array: when it returns, the device is done."""
+    made = keras.ops.conv(inputs, kernel, strides=strides, padding=padding)
+    return np.asarray(keras.ops.convert_to_numpy(made))
 
 
 def one_hot(arrays: Arrays, told: Told) -> Answer:
     """Encode `labels` as `encoded`, (n, n_classes)."""
-    return Answer({"encoded": keras.utils.to_categorical(arrays["labels"], told["n_classes"])}, {})
+    encoded, seconds = _timed(
+        partial(keras.utils.to_categorical, arrays["labels"], told["n_classes"]), told["rounds"]
+    )
+    return Answer({"encoded": encoded}, {"seconds": seconds})
+
+
+def _timed(call: Callable[[], np.ndarray], rounds: int) -> tuple[np.ndarray, list[float]]:
+    """Return what a call returns, and the seconds of so many more: the first one compiles."""
+    made, seconds, stopwatch = call(), [], Stopwatch()
+    for _ in range(rounds):
+        stopwatch.start()
+        call()
+        seconds.append(stopwatch.stop())
+    return made, seconds
 
 
 def layers(_arrays: Arrays, told: Told) -> Answer:

@@ -30,17 +30,38 @@ class Convolution:
 
 def convolved(cases: Sequence[Convolution], backend: str) -> list[npt.NDArray[np.float32]]:
     """Return what `keras.ops.conv` makes of each case, in float32. Raises ask.NoAnswerError."""
+    answer = _convolved(cases, backend, rounds=0)
+    return [answer.arrays[f"outputs{i}"] for i in range(len(cases))]
+
+
+def timed_convolution(
+    case: Convolution, backend: str, rounds: int
+) -> tuple[npt.NDArray[np.float32], list[float]]:
+    """Return what `convolved` makes of a case, and the seconds of so many more rounds of it."""
+    answer = _convolved([case], backend, rounds)
+    (seconds,) = answer.told["seconds"]
+    return answer.arrays["outputs0"], seconds
+
+
+def _convolved(cases: Sequence[Convolution], backend: str, rounds: int) -> ask.Answer:
     arrays = {f"inputs{i}": case.inputs.astype(np.float32) for i, case in enumerate(cases)}
     arrays |= {f"kernel{i}": case.kernel.astype(np.float32) for i, case in enumerate(cases)}
     told = [{"strides": case.strides, "padding": case.padding} for case in cases]
-    answer = ask.keras("convolve", backend, arrays, {"cases": told})
-    return [answer.arrays[f"outputs{i}"] for i in range(len(cases))]
+    return ask.keras("convolve", backend, arrays, {"cases": told, "rounds": rounds})
 
 
 def one_hot(labels: npt.NDArray[Any], n_classes: int, backend: str) -> npt.NDArray[Any]:
     """Return `keras.utils.to_categorical` of labels (n,). Raises ask.NoAnswerError."""
-    told = {"n_classes": n_classes}
-    return ask.keras("one_hot", backend, {"labels": labels}, told).arrays["encoded"]
+    return timed_one_hot(labels, n_classes, backend, rounds=0)[0]
+
+
+def timed_one_hot(
+    labels: npt.NDArray[Any], n_classes: int, backend: str, rounds: int
+) -> tuple[npt.NDArray[Any], list[float]]:
+    """Return what `one_hot` does, and the seconds of so many more rounds of it."""
+    told = {"n_classes": n_classes, "rounds": rounds}
+    answer = ask.keras("one_hot", backend, {"labels": labels}, told)
+    return answer.arrays["encoded"], answer.told["seconds"]
 
 
 def layers(name: str, backend: str) -> list[Layer]:

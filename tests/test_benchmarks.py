@@ -10,9 +10,14 @@ from typing import Any
 
 import pytest
 
+from fmnist import grid
 from fmnist.record import read
 
 ROOT = Path(__file__).parent.parent
+LEFT_TO_SLOW_TESTS = " and ".join(
+    f"not {name}"
+    for name in ("noise", "reference", "breakdown", "parity", "convolution", "one_hot")
+)
 
 
 def run_pytest(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +39,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     folder = tmp_path_factory.mktemp("session")
     answer = run_pytest(
         *("--benchmark-only", "--preset", "smoke", "--models", "dense3", "--order-seed", "3"),
-        *("-k", "not noise and not reference and not breakdown and not parity"),  # slow tests
+        *("-k", LEFT_TO_SLOW_TESTS),
         *(f"--results={folder}", f"--benchmark-json={folder / 'b.json'}"),
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -111,6 +116,24 @@ def test_selection_runs_only_what_was_asked_for(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stdout
     (path,) = (tmp_path / "raw").glob("*.jsonl")
     assert [(r.backend, r.task) for r in read(path)[0]] == [("jax", "train")]
+
+
+@pytest.mark.slow
+def test_convolution_and_encoding_are_timed_every_way(tmp_path: Path) -> None:
+    """By our own code, a library and Keras on each backend: equal, and each with its rounds."""
+    answer = run_pytest(
+        *("--benchmark-only", "--preset", "smoke", "--models", "softmax_regression"),
+        *("-k", "convolution or one_hot", f"--benchmark-json={tmp_path / 'b.json'}"),
+        f"--results={tmp_path}",
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    found = json.loads((tmp_path / "b.json").read_text())["benchmarks"]
+
+    assert {b["name"] for b in found} == {
+        *(f"test_convolution[{way}]" for way in ("numpy", "scipy", *grid.BACKENDS)),
+        *(f"test_one_hot[{way}]" for way in ("numpy", "sklearn", *grid.BACKENDS)),
+    }
+    assert {b["stats"]["rounds"] for b in found} == {20}
 
 
 @pytest.mark.slow

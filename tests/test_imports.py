@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "ask": {"grid"},
     "by_keras": {"ask", "convolution", "report"},
     "explore": {"by_keras", "data", "preprocess", "report"},
-    "answer": {"ask", "flops", "layers", "models", "train"},
+    "answer": {"measure", "ask", "flops", "layers", "models", "train"},
     "saved": {"ask", "preprocess"},
     "data": {"preprocess", "standin"},
     "blueprint": set(),
