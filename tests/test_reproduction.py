@@ -8,6 +8,7 @@ from samples import CONV, RESULT, learned
 from fmnist.record import Record
 from fmnist.report import reproduction, tables
 from fmnist.report.choose import assembled
+from fmnist.report.headline import headline
 
 
 def uta(accuracy: float, loss: float, **own: Any) -> Record:  # noqa: ANN401  # fields of a record
@@ -126,4 +127,7 @@ def test_backends_stand_side_by_side() -> None:
     assert any("0123456789ab/fedcba987654" in term for term in table.terms)
     assert table.header[4:] == ("tensorflow", "n", "verdict", "jax", "n", "verdict")
     assert table in tables.of_session(run)
-    assert len(reproduction.sentences(run)) == 2
+    told = reproduction.sentences(run)
+    assert len(told) == 2
+    assert "2 of 2 published claims are reproduced or exceeded" in told[0]
+    assert set(told) <= set(headline(run))

@@ -13,7 +13,7 @@ from typing import Any
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
-from fmnist.report import leaderboard, learned, trust
+from fmnist.report import leaderboard, learned, reproduction, trust
 from fmnist.report.choose import CELL_COLUMNS, backends_of, good, row_key
 from fmnist.report.render import above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
@@ -79,6 +79,7 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
         *_notices(records),
         *leaderboard.sentences(records),
         *learned.sentences(records),
+        *reproduction.sentences(records),
         *(_answers(pairs, names, records) if pairs else _without_ratios(cells, names, records)),
         *_dense_against_conv(cells, names),
         *_failed(records),
