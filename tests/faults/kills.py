@@ -108,7 +108,7 @@ def survive(
         shutil.rmtree(site.results, ignore_errors=True)
     before = site.raw.read_bytes() if (site.results / "raw").exists() else b""
     resumed = [f"--resume={site.results}/raw/{path.parent.name}.jsonl" for path in options]
-    arguments = ["run", *resumed] if options else site.arguments()
+    arguments = ["run", *resumed, *site.pythons()] if options else site.arguments()
     recovery = resume_by_command(site, arguments) if timed else resume_by_fork(arguments)
     keys = Counter((r.task, r.cell, r.process) for r in site.records() if r.failure is None)
     assert counted(site.records()) == expected

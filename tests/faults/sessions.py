@@ -72,9 +72,12 @@ class Site:
 
     def arguments(self) -> list[str]:
         """Return the command of a new session, without the program."""
+        return ["run", *OPTIONS, *self.options, *self.pythons(), f"--results={self.results}"]
+
+    def pythons(self) -> list[str]:
+        """Return the options that have fake workers started: a resumed session wants them again."""
         python = self.python()
-        pythons = [f"--python={name}={python}" for name in ("tensorflow", "jax")]
-        return ["run", *OPTIONS, *self.options, *pythons, f"--results={self.results}"]
+        return [f"--python={name}={python}" for name in ("tensorflow", "jax")]
 
     def command(self) -> list[str]:
         """Return the command of a new session."""
@@ -101,7 +104,7 @@ class Site:
 
     def resume(self) -> tuple[int, str]:
         """Go on with the session that is there."""
-        return self.run(*FMNIST, "run", f"--resume={self.raw}")
+        return self.run(*FMNIST, "run", f"--resume={self.raw}", *self.pythons())
 
     def records(self) -> list[Record]:
         """Return the records, none of them damaged."""

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from kills import unharmed
 from samples import failed, record
-from sessions import FMNIST, Site, counted
+from sessions import Site, counted
 
 from fmnist import resume
 from fmnist.cli import main
@@ -179,7 +179,7 @@ def test_torn_session_is_resumed_whole(tmp_path: Path) -> None:
     site = Site(tmp_path, tmp_path / "results")
     expected, _ = unharmed(site)
     site.raw.write_bytes(site.raw.read_bytes()[:-200])
-    status, said = site.run(*FMNIST, "run", f"--resume={site.raw}")
+    status, said = site.resume()
 
     assert status == 0, said
     assert "notice: mended: the torn last line of" in said
