@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import tomllib
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -105,3 +106,15 @@ def test_pinned_packages_have_hashes_and_no_host() -> None:
         assert len(pins) > 60
         assert all("==" in pin and "--hash=sha256:" in pin for pin in pins)
         assert not re.search(r"://|index-url|find-links", text)
+
+
+def test_pinned_packages_are_those_that_are_asked_for() -> None:
+    """Whatever pyproject.toml wants for the tests is pinned, oldest and newest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["test"]]
+    names = {Requirement(r).name for r in (*wanted, *extras["tensorflow"], *extras["jax"])}
+
+    for path in (ROOT / "requirements").glob("*.txt"):
+        pinned = set(re.findall(r"^([\w.-]+)==", path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert names <= pinned, f"{path.name} lacks {names - pinned}: see docs/upgrading.md"
