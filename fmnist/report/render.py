@@ -4,6 +4,7 @@ One unit per column, three significant digits, the interval in brackets.
 """
 
 import csv
+import html
 import io
 import math
 import re
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tabulate import tabulate
+from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from fmnist.stats import Estimate
 
@@ -119,10 +120,17 @@ def render(table: Table, form: str) -> str:
     if form in ("html", "latex"):
         # tabulate escapes what is in its cells, so the terms go into a table of their own.
         under = tabulate([[term] for term in table.terms], ["terms"], tablefmt=FORMATS[form])
-        return f"{TITLES[form].format(table.title)}\n{body}\n{under}\n"
+        return f"{TITLES[form].format(_escaped_title(table.title, form))}\n{body}\n{under}\n"
     return (
         f"{table.title}\n\n{body}\n\n{textwrap.fill(terms, TERMS_WIDTH, break_on_hyphens=False)}\n"
     )
+
+
+def _escaped_title(title: str, form: str) -> str:
+    """Return a title that HTML or LaTeX shows as it is, as tabulate does with cells."""
+    if form == "html":
+        return html.escape(title)
+    return "".join(LATEX_ESCAPE_RULES.get(character, character) for character in title)
 
 
 def _mapped(table: Table, change: Callable[[str], str]) -> Table:
