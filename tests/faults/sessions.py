@@ -57,9 +57,14 @@ class Site:
         """The file in which the fake workers write their orders."""
         return self.folder / "trace"
 
+    @property
+    def interpreter(self) -> Path:
+        """What starts fake workers."""
+        return self.folder / "python"
+
     def python(self) -> Path:
-        """Return the interpreter that starts fake workers."""
-        path = self.folder / "python"
+        """Write the interpreter that starts fake workers with these behaviours, and return it."""
+        path = self.interpreter
         text = STUB.format(
             python=sys.executable,
             fake=TESTS / "fake_worker.py",
@@ -72,12 +77,12 @@ class Site:
 
     def arguments(self) -> list[str]:
         """Return the command of a new session, without the program."""
+        self.python()
         return ["run", *OPTIONS, *self.options, *self.pythons(), f"--results={self.results}"]
 
     def pythons(self) -> list[str]:
         """Return the options that have fake workers started: a resumed session wants them again."""
-        python = self.python()
-        return [f"--python={name}={python}" for name in ("tensorflow", "jax")]
+        return [f"--python={name}={self.interpreter}" for name in ("tensorflow", "jax")]
 
     def command(self) -> list[str]:
         """Return the command of a new session."""

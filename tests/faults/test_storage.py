@@ -73,7 +73,7 @@ def test_full_disk_stops_the_session_and_it_goes_on_with_more_room(
             return
         (options,) = (site.results / "logs").glob("*/options.json")
         raw = site.results / "raw" / f"{options.parent.name}.jsonl"
-        status, said = site.run(*FMNIST, "run", f"--resume={raw}")
+        status, said = site.run(*FMNIST, "run", f"--resume={raw}", *site.pythons())
         assert status == 0, said
         assert before == b"" or before.endswith(b"\n")
         kept = {*site.raw.read_bytes().splitlines(), *aside(site)}
