@@ -36,13 +36,13 @@ nitpick_ignore = [
     for name in ("cli.session.Function", "launch.Turn", "preprocess.Images", "preprocess.Labels")
 ]
 
-OUTSIDE = re.compile(r"\]\((\.\./[^)#]*)(#[^)]*)?\)")
+OUTSIDE = re.compile(r"(?<!!)(\[[^]]*\])\((\.\./[^)#]*)(#[^)]*)?\)")
 MARKUP = re.compile(r"`[^`]*`|[|*]|(?<=\w)_(?!\w)")
 
 
 def with_files_outside(_app: Sphinx, _name: str, content: list[str]) -> None:
-    """Make links to the project's other files downloads: they are no pages here."""
-    content[0] = OUTSIDE.sub(r"](path:\1)", content[0])
+    """Make links to the project's other files downloads: they are no pages here. Images stay."""
+    content[0] = OUTSIDE.sub(r"\1(path:\2)", content[0])
 
 
 def as_written(  # Sphinx's signature

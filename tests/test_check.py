@@ -155,18 +155,6 @@ def test_accuracy_is_a_share_in_single_precision(tmp_path: Path) -> None:
     assert found(tmp_path, session(history=history, accuracy=share)) == []
 
 
-def test_bits_of_a_certificate_are_as_many_as_images(tmp_path: Path) -> None:
-    """A certificate whose bits cannot be those of the test images is found."""
-    certificate = parity().parity
-    assert certificate is not None
-    correct = certificate.correct | {"jax": packed(np.ones(8, bool))}
-    short = certificate.model_copy(update={"correct": correct})
-    findings = found(tmp_path, [*session()[:3], parity(parity=short, **TWO_MINUTES_LATER)])
-
-    assert len(findings) == 1
-    assert "line 4: parity.correct.jax: 1 bytes cannot say" in findings[0]
-
-
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -17,8 +17,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/*.md"))}
 PACKAGE = Path(fmnist.__file__).parent
 OF_OTHERS = {
-    "--help",
+    *("--help", "--version"),
     "--real",
+    *("--extra", "--group", "--python-version", "--universal", "--resolution", "--quiet"),
+    *("--generate-hashes", "--no-header", "--no-annotate", "--upgrade", "--output-file"),
     "--benchmark-only",
     "--overwrite",
     "--backend",

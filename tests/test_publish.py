@@ -133,7 +133,7 @@ def test_pictures_are_in_both_themes(made_once: tuple[Path, dict[Path, str]]) ->
 def test_hostile_names_stay_in_their_folder(root: Path) -> None:
     """Names that would lead elsewhere, or be markup, are file names and text."""
     evil = {"cpu": "../../etc/<script>alert(1)</script>", "usable_threads": 2}
-    for made in pair(session="..", machine=evil, started_at="2026-11-22T00:00:00Z"):
+    for made in pair(session="a..b", machine=evil, started_at="2026-11-22T00:00:00Z"):
         record.append(made, root / "results" / "raw" / "evil.jsonl")
     published = publish.files(root)
 

@@ -134,7 +134,7 @@ def test_resumed_session_measures_nothing_twice(make_plan: MakePlan, trace: Path
     """A session that was interrupted goes on where it was, by its own options."""
     plan = make_plan(models="dense3,softmax_regression", rounds=1)
     with pytest.raises(KeyboardInterrupt):
-        list(run_session(plan, Recorder(interrupt_after=70), fake(trace)))
+        list(run_session(plan, Recorder(interrupt_after=80), fake(trace)))
     before, _ = record.read(plan.records_path)
     complete = [r for r in before if r.failure is None]
     assert 0 < len(complete) < len(before)

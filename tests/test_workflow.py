@@ -20,8 +20,8 @@ WORKFLOW = ROOT / "docs" / "workflow.md"
 def commands(path: Path) -> list[str]:
     """Return what a page has of `fmnist` commands, in code within a line or in blocks of it."""
     text = path.read_text(encoding="utf-8")
-    lines = [line.partition("  #")[0] for line in text.splitlines() if line.startswith("fmnist ")]
-    return [*re.findall(r"`(fmnist [^`]+)`", text), *lines]
+    typed = re.findall(r"^(?:\$ )?(fmnist [a-z].*?)(?:  #.*)?$", text, flags=re.MULTILINE)
+    return [*re.findall(r"`(fmnist [^`]+)`", text), *typed]
 
 
 @pytest.mark.parametrize("path", [COVERAGE, WORKFLOW], ids=lambda path: path.stem)

@@ -19,7 +19,6 @@ from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
 from fmnist.report.choose import row_key, row_of_task, sessions_of
 from fmnist.report.render import joined, render
-from fmnist.report.trust import sides
 
 FASHION_MNIST_RELEASED = datetime(2017, 8, 25, tzinfo=UTC)
 """The day of its paper, arXiv:1708.07747."""
@@ -124,7 +123,7 @@ def _of_line(line: Line, parameters: Mapping[str, int], now: datetime) -> Iterat
     yield from _of_model(record, parameters)
     yield from _of_speed(record)
     too_many = list(_of_data_set(record))
-    yield from too_many or (*_of_accuracy(record), *_of_certificate(record))
+    yield from too_many or _of_accuracy(record)
 
 
 def _of_model(record: Record, parameters: Mapping[str, int]) -> Iterator[Complaint]:
@@ -193,20 +192,6 @@ def _of_accuracy(record: Record) -> Iterator[Complaint]:
                 f"correct counts {recognised:,} recognised images",
                 f"the accuracy {record.accuracy!r} is {record.accuracy * n:,.0f} of {n:,}, and "
                 f"the two differ by {IMAGES_APART} images at most",
-            )
-
-
-def _of_certificate(record: Record) -> Iterator[Complaint]:
-    """Yield sides of a parity certificate that do not say which images they recognised."""
-    if record.parity is None:
-        return
-    for side in sides(record.parity, record):
-        try:
-            unpacked(record.parity.correct.get(side, ""), record.test_images)
-        except ValueError as error:
-            yield (
-                f"parity.correct.{side}: {error}",
-                f"it has a bit for each of {record.test_images:,} images",
             )
 
 
