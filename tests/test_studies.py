@@ -1,5 +1,7 @@
 """Studies: which models they train, and what their tables and pictures make of the records."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -242,6 +244,12 @@ def test_study_trains_tabulates_and_goes_on(tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     assert read(path)[0] == records
     for other in (["tuning", "--trials", "3"], ["ablation"]):
-        refused = CliRunner().invoke(main, ["study", *other, *resumed])
-        assert refused.exit_code == 2
-        assert "--resume: the session began as another study" in refused.output
+        # In processes of their own: one that fails holds the session until it ends.
+        refused = subprocess.run(
+            [sys.executable, "-m", "fmnist", "study", *other, *resumed],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 2
+        assert "--resume: the session began as another study" in refused.stderr
