@@ -117,7 +117,7 @@ def layers(_arrays: Arrays, told: Told) -> Answer:
         {
             "name": use.name,
             "kind": type(use.layer).__name__,
-            "family": _family(use.layer),
+            "family": train.kind_of(use.layer),
             "inputs": use.layer.input.shape[1:],
             "outputs": use.layer.output.shape[1:],
             "does": _does(use.layer),
@@ -128,12 +128,6 @@ def layers(_arrays: Arrays, told: Told) -> Answer:
         if not isinstance(use.layer, keras.layers.InputLayer)
     ]
     return Answer({}, {"layers": found})
-
-
-def _family(layer: keras.layers.Layer) -> str:
-    if isinstance(layer, keras.layers.Dense):
-        return "dense"
-    return "conv" if isinstance(layer, train.CONV_LAYERS) else "other"
 
 
 def _does(layer: keras.layers.Layer) -> str:

@@ -11,14 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from fmnist import models, standin
+from fmnist import models
 from fmnist.channel import Job, Order
 from fmnist.grid import Cell
 from fmnist.launch import CellRun, Observer, Program, recipe_of
 from fmnist.models import Recipe
 from fmnist.options import PlanError
 from fmnist.plan import Plan
+from fmnist.record import Recipe as KeptRecipe
 from fmnist.record import Record
+
+Key = tuple[Cell, int, int, str, KeptRecipe]
 
 
 @dataclass(frozen=True)
@@ -41,18 +44,17 @@ class Training:
     process: int
     study: str
 
+    @property
+    def key(self) -> Key:
+        """What tells it from the others of its session: `key_of` its record."""
+        return self.cell, self.process, self.seed, self.study, recipe_of(self.recipe)
+
     def job(self, plan: Plan) -> Job:
         """Return what the worker is told."""
-        images = plan.preset.train_images or standin.TRAIN_IMAGES
-        own = {
-            "recipe": self.recipe,
-            "epochs": self.epochs,
-            "seed": self.seed,
-            "train_images": images,
-            "validation_images": round(images * self.recipe.validation_share),
-            "model_path": str(plan.model_path(self.cell, self.process).absolute()),
-        }
-        return plan.job(self.cell, "learn").model_copy(update=own)
+        held_out = self.recipe.validation_share
+        job = plan.whole_training(self.cell, "learn", self.recipe, self.seed, held_out)
+        path = plan.model_path(self.cell, self.process).absolute()
+        return job.model_copy(update={"epochs": self.epochs, "model_path": str(path)})
 
 
 def trainings(
@@ -89,6 +91,11 @@ def by_own_recipe(plan: Plan) -> list[tuple[Cell, Recipe]]:
     return [(cell, models.card(cell.model).recipe) for cell in plan.cells]
 
 
+def key_of(record: Record) -> Key:
+    """Return what tells a training from the others of its session."""
+    return record.cell, record.process, record.seed, record.study, record.recipe
+
+
 def run_learning(
     plan: Plan, planned: Iterable[Training], observer: Observer, program: Program = None
 ) -> Iterator[Record]:
@@ -96,12 +103,10 @@ def run_learning(
 
     What an earlier run of a resumed session has learned is yielded as it is.
     """
-    done = {(r.cell, r.process, r.seed, r.study, r.recipe): r for r in plan.done.values()}
+    done = {key_of(record): record for record in plan.done.values()}
     with plan.begun():
         for training in planned:
-            t = training
-            earlier = done.get((t.cell, t.process, t.seed, t.study, recipe_of(t.recipe)))
-            yield earlier or run(plan, training, observer, program)
+            yield done.get(training.key) or run(plan, training, observer, program)
 
 
 def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:

@@ -200,6 +200,23 @@ class Plan:
             cpus=self.cpus,
         )
 
+    def whole_training(
+        self, cell: Cell, task: Task, recipe: models.Recipe, seed: int, held_out: float
+    ) -> Job:
+        """Return what the worker of a whole training by a recipe is told.
+
+        `held_out` is the share of the training images that is kept out of it.
+        """
+        images = self.preset.train_images or standin.TRAIN_IMAGES
+        own = {
+            "recipe": recipe,
+            "epochs": recipe.epochs,
+            "seed": seed,
+            "train_images": images,
+            "validation_images": round(images * held_out),
+        }
+        return self.job(cell, task).model_copy(update=own)
+
     def _sizes(self, cell: Cell, task: Task) -> "SetSizes":
         """Return how many images the sets of a task's worker hold."""
         whole = set_sizes(models.card(cell.model).recipe, self.preset)

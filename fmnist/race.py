@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist import grid, models, standin
+from fmnist import grid, models
 from fmnist.channel import Job, Order
 from fmnist.grid import Cell
 from fmnist.launch import CellRun, Observer, Program, in_turn, recipe_of
@@ -43,17 +43,9 @@ class Start:
 
     def job(self, plan: Plan) -> Job:
         """Return what the worker is told."""
-        images = plan.preset.train_images or standin.TRAIN_IMAGES
-        held_out = 0 if self.role == "entrant" else round(images * HELD_OUT_SHARE)
-        own = {
-            "recipe": self.recipe,
-            "role": self.role,
-            "epochs": self.recipe.epochs,
-            "seed": self.seed,
-            "train_images": images,
-            "validation_images": held_out,
-        }
-        return plan.job(self.cell, "race").model_copy(update=own)
+        held_out = 0.0 if self.role == "entrant" else HELD_OUT_SHARE
+        job = plan.whole_training(self.cell, "race", self.recipe, self.seed, held_out)
+        return job.model_copy(update={"role": self.role})
 
 
 def lineup(plan: Plan, seeds: int, varied: Sequence[str] | None = None) -> list[Start]:

@@ -352,10 +352,8 @@ def count_parameters(model: keras.Model) -> Parameters:
     """Return the model's weights by kind of layer."""
     kinds = {"dense": 0, "conv": 0}
     for layer in leaves(model):
-        if isinstance(layer, keras.layers.Dense):
-            kinds["dense"] += layer.count_params()
-        elif isinstance(layer, CONV_LAYERS):
-            kinds["conv"] += layer.count_params()
+        if (kind := kind_of(layer)) in kinds:
+            kinds[kind] += layer.count_params()
     total = model.count_params()
     return Parameters(
         total=total,
@@ -363,6 +361,13 @@ def count_parameters(model: keras.Model) -> Parameters:
         other=total - kinds["dense"] - kinds["conv"],
         **kinds,
     )
+
+
+def kind_of(layer: keras.layers.Layer) -> str:
+    """Return what a layer's weights count as: `dense`, `conv`, or `other`."""
+    if isinstance(layer, keras.layers.Dense):
+        return "dense"
+    return "conv" if isinstance(layer, CONV_LAYERS) else "other"
 
 
 def leaves(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

@@ -31,6 +31,12 @@ def real_data() -> Path:
 
 
 @pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """The file in which the fake workers write their orders."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     """The options of a session by their defaults, but small, drawn, and in a folder of its own."""
     defaults = {option.name: option.default for option in OPTIONS}

@@ -67,10 +67,9 @@ MAY_IMPORT = {
     },
     "selfcheck": {"channel", "grid", "launch", "measure", "parity", "plan", "record"},
     "session": {"budget", "launch", "plan", "record", "selfcheck"},
-    "learn": {"channel", "grid", "launch", "models", "options", "plan", "record", "standin"},
+    "learn": {"channel", "grid", "launch", "models", "options", "plan", "record"},
     "race": {
         *("channel", "grid", "launch", "models", "options", "plan", "race_rules", "record"),
-        "standin",
     },
     "progress": {"grid", "measure", "record"},
     "report": {

@@ -43,12 +43,6 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(rounds=2, time_limit=20)
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """The file in which the fake workers write their orders."""
-    return tmp_path / "trace"
-
-
 def fake(trace: Path, *behaviours: str) -> Sequence[str]:
     """Return the program of a fake worker with behaviours like `jax=kill`."""
     return (sys.executable, str(FAKE), str(trace), *behaviours)

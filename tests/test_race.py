@@ -24,12 +24,6 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(models="racer_92")
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """The file in which the fake workers write their orders."""
-    return tmp_path / "trace"
-
-
 def run(plan: Plan, starts: Sequence[race.Start], *program: str) -> list[Record]:
     """Run the trainings with fake workers."""
     return list(race.run_race(plan, starts, Recorder(), program))

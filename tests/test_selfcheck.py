@@ -13,12 +13,6 @@ from fmnist.session import run_session
 MakePlan = Callable[..., Plan]
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """The file in which the fake workers write their orders."""
-    return tmp_path / "trace"
-
-
 def test_noise_pairs_hold_every_variant(make_plan: MakePlan, trace: Path) -> None:
     """Each pair is one record: the base, its twin and each spike, equally many, and the kernel."""
     plan = make_plan()

@@ -1,6 +1,5 @@
 """The command that looks into what whole trainings learned."""
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -126,6 +125,7 @@ def _test_sets(data_dir: Path | None) -> TestSet:
 def _drawn(run: Sequence[Record], test_set: TestSet) -> Iterator[tuple[str, Content]]:
     """Yield every picture and grid of a run with its file's name."""
     from fmnist.report.pictures import learned_charts, plots
+    from fmnist.report.pictures.image_grid import png
 
     models = by_name(learned(run))
     for picture in learned_charts.of_models(list(models.values())):
@@ -137,7 +137,7 @@ def _drawn(run: Sequence[Record], test_set: TestSet) -> Iterator[tuple[str, Cont
             for what, image in _grids(one.first, test_set(one.first)).items():
                 stem = learned_charts.stem(what, name, number)
                 file = f"{run[0].session}-{run[0].preset}-{stem}-{one.first.backend}.png"
-                yield file, _png(image)
+                yield file, png(image)
 
 
 def _grids(record: Record, dataset: data.Dataset) -> Mapping[str, Image.Image]:
@@ -153,9 +153,3 @@ def _grids(record: Record, dataset: data.Dataset) -> Mapping[str, Image.Image]:
         "right": classified.right(record, dataset.test_images),
     }
     return {name: image for name, image in made.items() if image is not None}
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -1,6 +1,5 @@
 """`fmnist convolve`: what a kernel does, by our own code and by Keras."""
 
-import io
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ from fmnist.cli.errors import REASON_LENGTH, BadInput
 from fmnist.cli.reports import write
 from fmnist.convolution import KERNELS, Floats, Padding
 from fmnist.report.pictures.before_after import before_after
+from fmnist.report.pictures.image_grid import png
 from fmnist.report.render import Table, digits, inert, render
 
 LARGEST: Final = 1e-5
@@ -135,9 +135,7 @@ def _by_hand(case: Convolution, strides: int, title: str, terms: tuple[str, ...]
 
 def _draw(out: Path, given: Given, made: Floats, title: str) -> None:
     """Write before and after as PNG. Raises BadInput."""
-    file = io.BytesIO()
-    before_after(given.values.astype(np.uint8), made, title).save(file, "PNG")
-    write(out, file.getvalue())
+    write(out, png(before_after(given.values.astype(np.uint8), made, title)))
 
 
 def _check(case: Convolution) -> None:

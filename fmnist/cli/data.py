@@ -1,6 +1,5 @@
 """`fmnist data`: where the data comes from, and what is in it."""
 
-import io
 from pathlib import Path
 
 import click
@@ -71,6 +70,7 @@ def _verify(source: data.Source) -> None:
 def _explore(source: data.Source, sample: int | None, seed: int, pictures: Path | None) -> None:
     from fmnist import explore
     from fmnist.report.pictures import plots
+    from fmnist.report.pictures.image_grid import png
 
     dataset = explore.loaded(source, sample, seed)
     drawn = source.folder is not None
@@ -78,10 +78,8 @@ def _explore(source: data.Source, sample: int | None, seed: int, pictures: Path 
     _show(explore.tables(dataset, terms))
     if pictures is None:
         return
-    file = io.BytesIO()
-    explore.overview(dataset).save(file, "PNG")
     chart = explore.balance_chart(dataset)
-    write(pictures / f"{dataset.name}-samples.png", file.getvalue())
+    write(pictures / f"{dataset.name}-samples.png", png(explore.overview(dataset)))
     write(pictures / f"{dataset.name}-{chart.name}.svg", plots.svg(chart))
     write(pictures / f"{dataset.name}-{chart.name}.png", plots.png(chart))
 

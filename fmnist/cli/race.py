@@ -8,15 +8,18 @@ import click
 from fmnist import models, plan
 from fmnist import race as racing
 from fmnist.cli.errors import BadInput
-from fmnist.cli.session import carry_out, made_plan, some_of, with_options
+from fmnist.cli.session import (
+    OF_WHOLE_TRAININGS,
+    carry_out,
+    made_plan,
+    some_of,
+    with_options,
+)
 from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.report.choose import sessions_of
 
 RACE_OPTIONS = some_of(
-    (
-        *("preset", "backends", "devices", "modes", "models", "python", "precision", "seeds"),
-        *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
-    ),
+    (*OF_WHOLE_TRAININGS, "models"),
     defaults={"preset": "full", "seeds": FEWEST_SEEDS},
     helps={
         "seeds": "fresh seeds of each entrant, each in a process of its own",

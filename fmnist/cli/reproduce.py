@@ -1,21 +1,22 @@
 """`fmnist reproduce`: the models of the five projects, trained again and held against claims."""
 
-from functools import partial
 from typing import Any
 
 import click
 
 from fmnist import claims, learn, plan
 from fmnist.cli.errors import BadInput
-from fmnist.cli.session import carry_out, made_plan, some_of, with_options
-from fmnist.report.choose import assembled
+from fmnist.cli.session import (
+    OF_WHOLE_TRAININGS,
+    carry_out_learning,
+    made_plan,
+    some_of,
+    with_options,
+)
 from fmnist.report.reproduction import FEWEST_SEEDS, STUDY
 
 REPRODUCE_OPTIONS = some_of(
-    (
-        *("preset", "backends", "devices", "modes", "python", "precision", "seeds"),
-        *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
-    ),
+    OF_WHOLE_TRAININGS,
     defaults={"preset": "full", "seeds": FEWEST_SEEDS},
     helps={"seeds": "trainings of each model, each in a process of its own"},
 )
@@ -38,12 +39,7 @@ def reproduce(*, keys: tuple[str, ...], epochs: int | None, **options: Any) -> N
         planned, trainings = _planned(keys, epochs, options)
     except ValueError as error:
         raise BadInput(str(error)) from error
-    carry_out(
-        planned,
-        len(trainings),
-        partial(learn.run_learning, planned, trainings),
-        assembled,
-    )
+    carry_out_learning(planned, trainings)
 
 
 def _planned(

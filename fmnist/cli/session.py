@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 import fmnist
-from fmnist import machine, plan
+from fmnist import learn, machine, plan
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
 from fmnist.cli.reports import print_tables
 from fmnist.files import ENDING_SIGNALS
@@ -25,6 +25,12 @@ from fmnist.progress import SessionProgress
 from fmnist.record import Record, read
 from fmnist.report.choose import assembled
 from fmnist.session import run_session
+
+OF_WHOLE_TRAININGS = (
+    *("preset", "backends", "devices", "modes", "python", "precision", "seeds"),
+    *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
+)
+"""The options of a session that a command has too which trains models to their end."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -90,6 +96,12 @@ def carry_out(
     click.echo(f"records: {planned.records_path}")
     if has_failed:
         sys.exit(FAILED_CELLS)
+
+
+def carry_out_learning(planned: plan.Plan, trainings: Sequence[learn.Training]) -> None:
+    """Carry out whole trainings of which nothing is timed for a table."""
+    measure = partial(learn.run_learning, planned, trainings)
+    carry_out(planned, len(trainings), measure, assembled)
 
 
 def hear(handler: Callable[[int, FrameType | None], None]) -> None:

@@ -1,26 +1,26 @@
 """`fmnist study`: many models by one plan, to see what an idea, a parameter or a setting buys."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Final
 
 import click
 
 from fmnist import grid, learn, plan
 from fmnist.cli.errors import BadInput
-from fmnist.cli.session import carry_out, made_plan, some_of, with_options
-from fmnist.launch import recipe_of
+from fmnist.cli.session import (
+    OF_WHOLE_TRAININGS,
+    carry_out_learning,
+    made_plan,
+    some_of,
+    with_options,
+)
 from fmnist.options import PlanError
-from fmnist.report.choose import assembled
 from fmnist.studies import Entrant, ablation, parameters, tuning
 
 SEEDS: Final = {ablation.NAME: 3, parameters.NAME: 3, tuning.NAME: 1}
 """By study, how often each model is trained unless another number is asked for."""
 STUDY_OPTIONS = some_of(
-    (
-        *("preset", "backends", "devices", "modes", "python", "precision", "seeds"),
-        *("data_dir", "results", "seed", "order_seed", "time_limit", "resume"),
-    ),
+    OF_WHOLE_TRAININGS,
     defaults={},
     helps={
         "seeds": "trainings of each model, each in a process of its own; default: "
@@ -50,12 +50,7 @@ def study(*, name: str, epochs: int | None, trials: int | None, **options: Any) 
         planned, trainings = _planned(name, epochs, trials, options)
     except ValueError as error:
         raise BadInput(str(error)) from error
-    carry_out(
-        planned,
-        len(trainings),
-        partial(learn.run_learning, planned, trainings),
-        assembled,
-    )
+    carry_out_learning(planned, trainings)
 
 
 def _planned(
@@ -97,8 +92,8 @@ def _check_resumed(
     planned: plan.Plan, trainings: Sequence[learn.Training], entrants: Sequence[Entrant]
 ) -> None:
     """Raise PlanError if what is resumed began as something else than what is asked for now."""
-    wanted = {(t.cell, t.process, t.seed, t.study, recipe_of(t.recipe)) for t in trainings}
-    began = {(r.cell, r.process, r.seed, r.study, r.recipe) for r in planned.done.values()}
+    wanted = {training.key for training in trainings}
+    began = {learn.key_of(record) for record in planned.done.values()}
     absent = {entrant.model for entrant in entrants} - {cell.model for cell in planned.cells}
     if absent or began - wanted:
         raise PlanError(

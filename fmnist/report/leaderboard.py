@@ -13,7 +13,16 @@ from fmnist.grid import BACKENDS
 from fmnist.race_rules import FEWEST_SEEDS, REFERENCE_EPOCHS, TIERS
 from fmnist.record import Race, RaceRole, Record
 from fmnist.report.choose import good
-from fmnist.report.render import NOTHING, Table, digits, inert, joined, percent, with_interval
+from fmnist.report.render import (
+    NOTHING,
+    Table,
+    accuracy,
+    digits,
+    inert,
+    joined,
+    percent,
+    with_interval,
+)
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 
@@ -163,7 +172,7 @@ def leaderboard(records: Sequence[Record]) -> Table | None:
             entry.first.precision,
             str(entry.first.recipe.epochs),
             str(entry.first.recipe.views) if entry.by_views else NOTHING,
-            _accuracy_shown(entry.accuracy),
+            accuracy(entry.accuracy),
             str(len(entry.records)),
             with_interval(entry.seconds),
             digits(entry.compiled_s.value),
@@ -220,7 +229,7 @@ def choosing(records: Sequence[Record]) -> Table | None:
     if not tried:
         return None
     all_entries = entries(records, "choosing")
-    by_views = {id(e.first): _accuracy_shown(e.accuracy) for e in all_entries if e.by_views}
+    by_views = {id(e.first): accuracy(e.accuracy) for e in all_entries if e.by_views}
     varying = [name for name in VARIED if len({getattr(r.recipe, name) for r in tried}) > 1]
     rows = tuple(
         (
@@ -229,7 +238,7 @@ def choosing(records: Sequence[Record]) -> Table | None:
             f"{entry.first.parameters.total:,}" if entry.first.parameters else NOTHING,
             str(entry.first.batch_size),
             *(str(getattr(entry.first.recipe, name)) for name in varying),
-            _accuracy_shown(entry.accuracy),
+            accuracy(entry.accuracy),
             by_views.get(id(entry.first), NOTHING),
             str(len(entry.records)),
             digits(entry.seconds.value),
@@ -276,11 +285,3 @@ def _several(records: Sequence[Record], name: str) -> bool:
 
 def _tier(tier: float) -> str:
     return f"{100 * tier:.4g}"
-
-
-def _accuracy_shown(accuracy: Estimate) -> str:
-    """Return a mean accuracy in per cent with its interval."""
-    if accuracy.low is None or accuracy.high is None:
-        return percent(accuracy.value)
-    low, high = (percent(min(1.0, max(0.0, end))) for end in (accuracy.low, accuracy.high))
-    return f"{percent(accuracy.value)} [{low}, {high}]"

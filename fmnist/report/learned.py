@@ -16,7 +16,16 @@ from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
 from fmnist.report.choose import CELL_COLUMNS, backends_of, good, trained_key
 from fmnist.report.columns import of_backend, parameters, rows_of
-from fmnist.report.render import NOTHING, Table, digits, inert, joined, percent, with_interval
+from fmnist.report.render import (
+    NOTHING,
+    Table,
+    bracketed,
+    digits,
+    inert,
+    joined,
+    percent,
+    with_interval,
+)
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 from fmnist.studies import tuning
@@ -185,11 +194,7 @@ def mean_of(values: Iterable[float | None]) -> Estimate | None:
 
 def points(estimate: Estimate | None) -> str:
     """Return a share, or a difference of shares, in per cent with its interval."""
-    if estimate is None:
-        return NOTHING
-    ends = (estimate.value, estimate.low, estimate.high)
-    value, *interval = (percent(end) for end in ends if end is not None)
-    return f"{value} [{', '.join(interval)}]" if interval else value
+    return NOTHING if estimate is None else bracketed(estimate, percent)
 
 
 def loss(estimate: Estimate | None) -> str:

@@ -59,20 +59,26 @@ def digits(value: float) -> str:
     return f"{value:.{places}f}"
 
 
+def bracketed(estimate: Estimate, show: Callable[[float], str]) -> str:
+    """Return `value [low, high]`, each as shown, or the value alone where n allows no interval."""
+    if estimate.low is None or estimate.high is None:
+        return show(estimate.value)
+    return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"
+
+
 def with_interval(estimate: Estimate, scale: float = 1.0) -> str:
     """Return `4.62 [4.55, 4.70]`, or the value alone where n allows no interval."""
-    if estimate.low is None or estimate.high is None:
-        return digits(estimate.value * scale)
-    low, high = digits(estimate.low * scale), digits(estimate.high * scale)
-    return f"{digits(estimate.value * scale)} [{low}, {high}]"
+    return bracketed(estimate, lambda value: digits(value * scale))
 
 
 def above_one(ratio: Estimate) -> str:
     """Return a ratio by how many per cent it is above 1, like `+2.38 [-2.89, +7.95]`."""
-    value, low, high = (
-        None if r is None else f"{100 * (r - 1):+.2f}" for r in (ratio.value, ratio.low, ratio.high)
-    )
-    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+    return bracketed(ratio, lambda value: f"{100 * (value - 1):+.2f}")
+
+
+def accuracy(estimate: Estimate) -> str:
+    """Return a mean accuracy in per cent with its interval, which ends at 0 and 100."""
+    return bracketed(estimate, lambda share: percent(min(1.0, max(0.0, share))))
 
 
 def percent(accuracy: float) -> str:

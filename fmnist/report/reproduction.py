@@ -15,7 +15,7 @@ from fmnist.claims import CLAIMS, Claim, NoGainAfter, Order, project_of
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
 from fmnist.report.choose import good
-from fmnist.report.render import NOTHING, Table, joined, percent
+from fmnist.report.render import NOTHING, Table, bracketed, joined, percent
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 
@@ -91,7 +91,7 @@ def _of_figure(claim: Claim, side: Side) -> Finding | None:
     gap = estimate.value - claim.published
     return Finding(
         *(estimate, claim.published, claim.higher_is_better),
-        shown=_with_interval(estimate, show),
+        shown=bracketed(estimate, show),
         gap=f"{100 * gap:+.2f} points" if show is percent else f"{gap:+.4f}",
     )
 
@@ -127,7 +127,7 @@ def _of_gains(gains: Sequence[float], show: Callable[[float], str]) -> Finding |
         return None
     estimate = stats.mean(gains)
     unit = " points" if show is percent else ""
-    shown = f"{_with_interval(estimate, lambda value: _signed(value, show))}{unit}"
+    shown = f"{bracketed(estimate, lambda value: _signed(value, show))}{unit}"
     return Finding(estimate, 0.0, higher_is_better=True, shown=shown, gap="")
 
 
@@ -267,9 +267,3 @@ def _loss(value: float) -> str:
 
 def _signed(value: float, show: Callable[[float], str]) -> str:
     return f"{'+' if value >= 0 else '-'}{show(abs(value))}"
-
-
-def _with_interval(estimate: Estimate, show: Callable[[float], str]) -> str:
-    if estimate.low is None or estimate.high is None:
-        return show(estimate.value)
-    return f"{show(estimate.value)} [{show(estimate.low)}, {show(estimate.high)}]"

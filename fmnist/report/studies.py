@@ -11,7 +11,7 @@ from typing import Any, Final
 from fmnist import stats
 from fmnist.record import Record
 from fmnist.report.choose import good
-from fmnist.report.render import NOTHING, Table, digits, joined, percent
+from fmnist.report.render import NOTHING, Table, accuracy, bracketed, digits, joined
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 from fmnist.studies import ablation, parameters, tuning
@@ -94,7 +94,7 @@ def arms(records: Sequence[Record], study: str) -> dict[Place, list[Arm]]:
     order = _order(study)
     return {
         place: sorted(found[place], key=order)
-        for place in sorted(found, key=lambda place: (place[0] != "tensorflow", place))
+        for place in sorted(sorted(found), key=lambda place: place[0], reverse=True)
     }
 
 
@@ -285,18 +285,8 @@ def _rules() -> tuple[str, ...]:
     )
 
 
-def accuracy(estimate: Estimate) -> str:
-    """Return a mean accuracy in per cent with its interval, which ends at 0 and 100."""
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    low, high = (percent(min(1.0, max(0.0, end))) for end in (estimate.low, estimate.high))
-    return f"{percent(estimate.value)} [{low}, {high}]"
-
-
 def points(difference: Estimate | None) -> str:
     """Return a difference of accuracies in points with its interval, with signs."""
     if difference is None:
         return NOTHING
-    ends = [difference.value, difference.low, difference.high]
-    value, low, high = (None if end is None else f"{100 * end:+.2f}" for end in ends)
-    return f"{value}" if low is None else f"{value} [{low}, {high}]"
+    return bracketed(difference, lambda value: f"{100 * value:+.2f}")

@@ -24,12 +24,6 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(rounds=2, time_limit=60)
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """The file in which the fake workers write their orders."""
-    return tmp_path / "trace"
-
-
 def failure_of(plan: Plan, trace: Path, behaviour: str) -> str:
     """Run both backends, JAX misbehaving, and return its failure.
 

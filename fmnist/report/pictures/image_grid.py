@@ -4,6 +4,7 @@ The letters are of the font that Pillow brings with it, so a grid looks the same
 those of ASCII; others are shown as `?`.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -102,6 +103,13 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], lines: list[str], 
 def _drawable(text: str) -> str:
     """Return a text of letters that the font has."""
     return "".join(c if c.isascii() or c == "…" else "?" for c in inert(text, LONGEST))
+
+
+def png(image: Image.Image) -> bytes:
+    """Return a picture as a PNG file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def _fits(line: str, size: int, width: int) -> bool:

@@ -21,8 +21,8 @@ from fmnist.report.pictures.picture import (
     rounded,
     which_are_hollow,
 )
-from fmnist.report.render import inert
-from fmnist.report.studies import Arm, Place, accuracy, arms
+from fmnist.report.render import accuracy, inert
+from fmnist.report.studies import Arm, Place, arms
 from fmnist.stats import Estimate
 from fmnist.studies import ablation, parameters
 
