@@ -91,6 +91,18 @@ class Job(Said):
     model_path: str | None = None
     """Where task `learn` leaves the trained model."""
     cpus: tuple[int, ...] | None
+    replicas: int = 1
+    addresses: tuple[str, ...] = ()
+    """Of all hosts, `NAME:PORT`, the first one's first; none: the training is on one host."""
+    host: int = 0
+    """Which of them this worker is on."""
+    wait_s: float = 0.0
+    """How long the others are waited for."""
+
+    @property
+    def local_replicas(self) -> int:
+        """The devices of this host that train."""
+        return self.replicas // max(1, len(self.addresses))
 
 
 class Order(Said):
@@ -121,6 +133,8 @@ class Ready(Said):
     flags: dict[str, str]
     tuning: dict[str, str]
     """By knob of the mode, what it did."""
+    shared_device: bool = False
+    """Whether replicas share a processor."""
 
 
 class EpochDone(Said):

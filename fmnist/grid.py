@@ -40,6 +40,7 @@ Change = Callable[[Any, Any], Any]
 """A function of two tensors of a backend that returns one like the first."""
 
 SMALLEST_LISTED_BATCH = 20
+MOST_REPLICAS = 1_024
 
 AUDIT_STEPS = 5
 NOISE_STEPS = 100
@@ -88,6 +89,8 @@ class Backend:
     environment: Mapping[str, Mapping[str, str]]
     tuned: Mapping[str, tuple[Setting, ...]]
     """By device, what the knob `environment` sets; nothing where nothing was found to help."""
+    virtual_devices: str
+    """The variable that makes so many devices of one processor; empty: the worker makes them."""
     deterministic: Mapping[str, str]
     """What makes the same work give the same numbers; it costs time: in a timing it is a trap."""
     gpu_peak_bytes: Callable[[], int]
@@ -170,6 +173,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
             },
             tuned={"cpu": (), "gpu": ()},
+            virtual_devices="",
             deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
             in_place=_tensorflow_in_place,
@@ -186,6 +190,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
             },
             tuned={"cpu": (KEEP_MEMORY, XLA_CONVOLUTION), "gpu": ()},
+            virtual_devices="JAX_NUM_CPU_DEVICES",
             deterministic={"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
             gpu_peak_bytes=_jax_gpu_peak_bytes,
             in_place=_jax_in_place,
@@ -384,7 +389,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 class Cell:
     """The unit that is run. Raises UnknownNameError or ValueError if it makes no sense.
 
-    `environment` is the name that --env gave to the packages its worker runs with; empty: ours.
+    Attributes:
+        batch_size: of all replicas together.
+        environment: the name that --env gave to the packages its worker runs with; empty: ours.
+        replicas: devices that train one model together, each on its part of every batch.
+        hosts: processes, each on a machine of its own, that the replicas are spread over.
     """
 
     model: str
@@ -395,6 +404,8 @@ class Cell:
     precision: str = "float32"
     xla: str = "auto"
     environment: str = ""
+    replicas: int = 1
+    hosts: int = 1
 
     def __post_init__(self) -> None:
         known("backend", [self.backend], BACKENDS)
@@ -406,6 +417,32 @@ class Cell:
             raise ValueError(f"mode {self.mode} is for XLA auto, got {self.xla}")
         if self.batch_size < 1:
             raise ValueError(f"batch size must be at least 1, got {self.batch_size}")
+        self._can_be_spread()
+
+    def _can_be_spread(self) -> None:
+        """Raise ValueError unless each replica has the same part of a batch, each host as many."""
+        if not 1 <= self.hosts <= self.replicas <= MOST_REPLICAS:
+            raise ValueError(
+                f"there must be 1 to {MOST_REPLICAS} replicas, and 1 to as many hosts; "
+                f"got {self.replicas} replicas on {self.hosts} hosts"
+            )
+        if self.replicas % self.hosts:
+            raise ValueError(
+                f"{self.replicas} replicas cannot be spread evenly over {self.hosts} hosts"
+            )
+        if self.batch_size % self.replicas:
+            fitting = [str(n) for n in range(1, MOST_REPLICAS + 1) if self.batch_size % n == 0]
+            raise ValueError(
+                f"a batch of {self.batch_size} images does not divide over {self.replicas} "
+                f"replicas; over these it does: {', '.join(fitting)}"
+            )
+        if self.replicas > 1 and self.mode != "stock":
+            raise ValueError(f"mode {self.mode} is for one device, got {self.replicas} replicas")
+
+    @property
+    def local_replicas(self) -> int:
+        """The devices that each host trains on."""
+        return self.replicas // self.hosts
 
     @property
     def id(self) -> str:
@@ -413,6 +450,8 @@ class Cell:
         unusual = [
             f"-xla_{self.xla}" if self.xla != "auto" else "",
             f"-{self.environment}" if self.environment else "",
+            f"-x{self.replicas}" if self.replicas > 1 else "",
+            f"-on_{self.hosts}_hosts" if self.hosts > 1 else "",
         ]
         return (
             f"{self.model}-{self.backend}-{self.device}-{self.mode}"
@@ -439,6 +478,11 @@ def env_for(
         **kept,
         **backend.environment[cell.device],
         **(backend.deterministic if deterministic or mode.deterministic else {}),
+        **(
+            {backend.virtual_devices: str(cell.local_replicas)}
+            if backend.virtual_devices and cell.device == "cpu" and cell.local_replicas > 1
+            else {}
+        ),
         "KERAS_BACKEND": cell.backend,
     }
     for setting in settings(cell.backend, cell.device, cell.mode):

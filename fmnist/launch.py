@@ -446,6 +446,8 @@ def orders(plan: Plan, cell: Cell, task: Task) -> list[Order]:
     commands: list[Command] = ["epoch"] * plan.job(cell, task).epochs
     variants: list[str] = []
     last: list[Command] = ["stop"]
+    if task == "scale":
+        commands.append("recognise")
     if task == "train":
         predictions: list[Command] = ["predict"] * (1 + plan.preset.predict_rounds)
         commands += ["recognise", *predictions, "latency"]

@@ -66,6 +66,18 @@ OPTIONS = (
         default=False,
         type=bool,
     ),
+    Option(
+        "replicas",
+        "comma-separated: devices that train one model together, each on its part of every batch; "
+        "measured beside one device",
+        metavar="A,B",
+    ),
+    Option(
+        "scaling",
+        "comma-separated, of --replicas: strong keeps the batch, weak has it grow with the devices",
+        default="strong",
+        metavar="A,B",
+    ),
     Option("batch_size", "images per step; must divide the sets", type=int, metavar="N"),
     Option(
         "env",

@@ -174,8 +174,8 @@ class Plan:
         steps = {"noise": grid.NOISE_STEPS, "breakdown": grid.BREAKDOWN_STEPS}
         steps |= {"parity": self.preset.parity_steps}
         epochs = {"overhead": 1 + self.preset.overhead_rounds}
-        if task == "train":
-            epochs = {"train": self.epochs[cell.model]}
+        if task in ("train", "scale"):
+            epochs = {task: self.epochs[cell.model]}
         return Job(
             task=task,
             model=cell.model,
@@ -198,6 +198,7 @@ class Plan:
             recipe=models.card(cell.model).recipe,
             trace_path=None,
             cpus=self.cpus,
+            replicas=cell.replicas,
         )
 
     def whole_training(
@@ -217,9 +218,13 @@ class Plan:
         }
         return self.job(cell, task).model_copy(update=own)
 
+    def set_sizes(self, model: str) -> "SetSizes":
+        """Return how many images a model's sets hold in whole epochs."""
+        return set_sizes(models.card(model).recipe, self.preset)
+
     def _sizes(self, cell: Cell, task: Task) -> "SetSizes":
         """Return how many images the sets of a task's worker hold."""
-        whole = set_sizes(models.card(cell.model).recipe, self.preset)
+        whole = self.set_sizes(cell.model)
         # One batch, or as few as can show every class.
         few = cell.batch_size * math.ceil(SMALLEST_SAMPLE / cell.batch_size)
         longest = grid.NOISE_STEPS + grid.NOISE_STEPS * max(grid.SPIKES.values()) // 100
@@ -230,7 +235,7 @@ class Plan:
             "breakdown": grid.BREAKDOWN_STEPS * cell.batch_size,
             "parity": self.preset.parity_images,
         }
-        if task in ("train", "race", "learn"):
+        if task in ("train", "race", "learn", "scale"):
             return whole
         test = whole.test if task in ("overhead", "parity") else few
         return SetSizes(min(train[task], standin.TRAIN_IMAGES), 0, test)

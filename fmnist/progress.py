@@ -10,7 +10,7 @@ from fmnist.grid import Cell
 from fmnist.measure import Clock, Stopwatch
 from fmnist.record import Race, Record, Task
 
-COUNTED = ("train", "race", "learn")
+COUNTED = ("train", "race", "learn", "scale")
 """The tasks by whose records the progress of a session is reckoned."""
 
 

@@ -10,6 +10,7 @@ Schema history:
   `plain_epoch_s` became `beside_s["plain"]`; a digest on every line
 - 3: modes made of knobs, and what each did; multiply-accumulates and the machine's peaks; task race
 - 4: task learn, with what the trained model makes of each test image
+- 5: replicas and hosts as terms, task scale; what a GPU did in each epoch
 """
 
 import base64
@@ -26,7 +27,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from fmnist import files, grid
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MOST_VALUES = 20_000
 """In a line: each wrong one costs a complaint of some kilobytes."""
@@ -49,6 +50,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "parity": ("parity", "versions", "machine"),
     "race": (*NEEDED_OF_A_WORKER, "epoch_s", "race"),
     "learn": (*NEEDED_OF_A_WORKER, "epoch_s", "accuracy", "predictions"),
+    "scale": (*NEEDED_OF_A_WORKER, "epoch_s", "accuracy", "evaluate_s"),
 }
 """What a record of each task holds, unless it says why it failed."""
 
@@ -84,7 +86,17 @@ Rate = Annotated[float, Field(gt=0, le=1e21, allow_inf_nan=False)]
 Loss = Annotated[float, Field(allow_inf_nan=True)]
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
-Task = Literal["train", "startup", "overhead", "noise", "breakdown", "parity", "race", "learn"]
+Task = Literal[
+    "train",
+    "startup",
+    "overhead",
+    "noise",
+    "breakdown",
+    "parity",
+    "race",
+    "learn",
+    "scale",
+]
 RaceRole = Literal["entrant", "reference", "choosing"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(max_length=40, pattern=r"^[\w.-]*$")]
@@ -326,13 +338,14 @@ class Record(Part):
     - Task `breakdown`: `beside_s` are epochs from which one part after the other was taken away.
     - Task `parity`: the numbers, not the times, of two backends, or of two modes; no timing in it.
     - Task `race`: a whole training from the first step to the last: see `race`.
+    - Task `scale`: epochs by `replicas` devices, on one host or several, evaluated on one of them.
     - Task `learn`: a whole training by the recipe, evaluated after each epoch, and `predictions`
       after the last. Other work may have run beside it: its seconds are no timing.
 
     The lists of `beside_s` were measured in turn with `epoch_s`: the i-th of each are neighbours.
     """
 
-    schema_: Literal[4] = Field(SCHEMA, alias="schema")
+    schema_: Literal[5] = Field(SCHEMA, alias="schema")
     """Version of this format."""
     session: Annotated[str, Field(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     """The run that the record is of: when it began, in UTC, and four random digits."""
@@ -362,13 +375,20 @@ class Record(Part):
     test_images: Positive
     """Images in the test set."""
     batch_size: Positive
-    """Images in a step."""
+    """Images in a step, on all replicas together."""
     precision: str
     """Keras's dtype policy."""
     xla: str = "auto"
     """What Keras was given as `jit_compile`; by `auto` it chooses, see `jit_compile`."""
     environment: Name = ""
     """Name that `--env` gave to the packages the worker ran with; empty: the session's own."""
+    replicas: Positive = 1
+    """Devices that trained one model together, each on its part of every batch."""
+    hosts: Positive = 1
+    """Processes on machines of their own that the replicas were spread over."""
+    shared_device: bool = False
+    """Whether replicas shared a processor (virtual devices of one, or hosts that are one machine):
+    their times say nothing of as many devices."""
     process: Count = 0
     """Which of the cell's processes in this task, from 0; of tasks `parity` and `learn`, which
     seed."""
@@ -409,7 +429,7 @@ class Record(Part):
     validation_loss: Loss | None = None
     """Of task `learn`: loss on the validation set after the training; null without one."""
     history: tuple[EpochResult, ...] = ()
-    """Of tasks `train` and `learn`: what each epoch achieved, the first one included."""
+    """Of tasks `train`, `learn` and `scale`: what each epoch achieved, the first one included."""
     correct: str | None = None
     """Which test images were recognised after the last epoch: see `packed`."""
     parity: Parity | None = None
@@ -543,7 +563,7 @@ class Record(Part):
         ]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
-        if self.task in ("train", "learn") and len(self.history) != 1 + len(self.epoch_s):
+        if self.task in ("train", "learn", "scale") and len(self.history) != 1 + len(self.epoch_s):
             raise ValueError("history must hold the first epoch and every epoch in epoch_s")
         return self
 
@@ -552,7 +572,7 @@ class Record(Part):
         """The cell that was run."""
         return grid.Cell(
             *(self.model, self.backend, self.device, self.mode, self.batch_size),
-            *(self.precision, self.xla, self.environment),
+            *(self.precision, self.xla, self.environment, self.replicas, self.hosts),
         )
 
     def to_json(self) -> str:
@@ -651,6 +671,7 @@ MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     1: _from_1,
     2: _next_with_more_fields,
     3: _next_with_more_fields,
+    4: _next_with_more_fields,
 }
 """By schema, what makes the next one of it."""
 

@@ -6,6 +6,7 @@ from fmnist.budget import Budget
 from fmnist.launch import Observer, Program, run_processes, run_startups
 from fmnist.plan import Plan
 from fmnist.record import Record
+from fmnist.scaling import run_scaling
 from fmnist.selfcheck import run_breakdown, run_noise, run_parity
 
 
@@ -22,6 +23,7 @@ def run_session(plan: Plan, observer: Observer, program: Program = None) -> Iter
             for cell in group:
                 if cell in plan.breakdown_cells:
                     yield run_breakdown(plan, cell, observer, program)
+        yield from run_scaling(plan, observer, program)
 
 
 def budget_of(plan: Plan, groups: int) -> Budget | None:

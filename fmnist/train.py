@@ -258,6 +258,17 @@ def fit(
     model.fit(images, labels, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
+def fit_batches(
+    model: keras.Model,
+    batches: keras.utils.PyDataset,
+    *,
+    epochs: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Train for at most `epochs` on batches that come in an order of their own."""
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+
+
 def steps(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
 ) -> Iterator[Mapping[str, float]]:

@@ -13,7 +13,8 @@ import random
 import resource
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -39,6 +40,10 @@ from fmnist.record import EpochResult, PeakMemory, Predictions, packed
 
 if TYPE_CHECKING:
     import numpy as np
+    from keras import Model
+
+    from fmnist.distributed.spread import Spread
+    from fmnist.train import Fit
 
 VERSIONED = ("fmnist", "jax", "jaxlib", "keras", "numpy", "tensorflow")
 LATENCY_WARMUP_CALLS = 10
@@ -75,8 +80,11 @@ def main(arguments: list[str]) -> None:
     keras = importlib.import_module("keras")
     import_s = stopwatch.stop()
     flags |= _settle_configuration(keras, job)
+    from fmnist.distributed import spread
+
+    devices = spread.spread_for(job)
     device_names = _devices(keras, job)
-    Served(channel, job, environment).serve(import_s, device_names[0], flags)
+    Served(channel, job, environment, devices).serve(import_s, device_names[0], flags)
 
 
 def settle_environment(job: Job) -> str:
@@ -171,7 +179,9 @@ def prepare(job: Job) -> Sets:
 class Served:
     """A built model that does what the parent orders."""
 
-    def __init__(self, channel: Channel, job: Job, environment: str) -> None:
+    def __init__(
+        self, channel: Channel, job: Job, environment: str, spread: "Spread | None"
+    ) -> None:
         from fmnist import flops, models, train, variants
         from fmnist.tuned import layers, loops
 
@@ -182,21 +192,23 @@ class Served:
         self._job = job
         self._card = models.card(job.model)
         self._sets = prepare(job)
-        stopwatch = Stopwatch()
-        stopwatch.start()
-        self._model = models.build(job.model)
         mode, tuning = grid.MODES[job.mode], {"environment": environment}
-        if "layers" in mode.knobs:
-            self._model, tuning["layers"] = layers.put_in(self._model, job.backend, job.device)
         epoch_steps = math.ceil(len(self._sets.train.images) / job.batch_size)
         steps = epoch_steps * job.epochs
-        train.compile_model(
-            self._model,
-            job.recipe,
-            job.xla,
-            steps=steps,
-            steps_per_execution=epoch_steps if mode.whole_epoch else 1,
-        )
+        self._spread = spread
+        stopwatch = Stopwatch()
+        stopwatch.start()
+        with spread.scope() if spread else nullcontext():
+            self._model = models.build(job.model)
+            if "layers" in mode.knobs:
+                self._model, tuning["layers"] = layers.put_in(self._model, job.backend, job.device)
+            train.compile_model(
+                self._model,
+                job.recipe,
+                job.xla,
+                steps=steps,
+                steps_per_execution=epoch_steps if mode.whole_epoch else 1,
+            )
         self._loop = None
         if "loop" in mode.knobs:
             self._loop = loops.loop_for(self._model, job.backend, job.device)
@@ -205,6 +217,10 @@ class Served:
         self._fence = train.fence_of(self._model)
         self._fence()
         self._build_s = stopwatch.stop()
+        if spread is not None:
+            with spread.alone():
+                self._reader = models.build(job.model)
+                train.compile_model(self._reader, job.recipe, job.xla, steps=steps)
         self._variants = variants.Variants(
             self._model,
             self._loop,
@@ -273,8 +289,7 @@ class Served:
             return following[0].command == "epoch"
 
         steering = self._train.callbacks_of(self._job.recipe) if self._job.task == "learn" else []
-        fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
-        fit(
+        self._fit_of()(
             *self._sets.train,
             batch_size=self._job.batch_size,
             epochs=self._job.epochs,
@@ -286,12 +301,18 @@ class Served:
         )
         return following[0]
 
+    def _fit_of(self) -> "Fit":
+        """Return what trains the model: several devices, a tuned loop, or Keras's own `fit`."""
+        if self._spread is not None:
+            return partial(self._spread.fit, self._model)
+        return self._loop.fit if self._loop else partial(self._train.fit, self._model)
+
     def _epoch_done(
         self, epoch_s: float, processor_s: float, logs: Mapping[str, float]
     ) -> EpochDone:
         """Return what an epoch achieved: evaluated, outside the clock, where the task asks it."""
         done = EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
-        if self._job.task not in ("train", "learn"):
+        if self._job.task not in ("train", "learn", "scale"):
             return done
         stopwatch = Stopwatch()
         stopwatch.start()
@@ -313,10 +334,22 @@ class Served:
         return self._evaluate(self._sets.validation) if self._sets.validation else (None, None)
 
     def _evaluate(self, images: Images) -> tuple[float, float]:
-        return self._train.evaluate(self._model, *images, batch_size=self._job.batch_size)
+        with self._one_device() as model:
+            return self._train.evaluate(model, *images, batch_size=self._job.batch_size)
 
     def _recognised(self) -> "np.ndarray":
-        return self._train.recognised(self._model, *self._sets.test, self._job.batch_size)
+        with self._one_device() as model:
+            return self._train.recognised(model, *self._sets.test, self._job.batch_size)
+
+    @contextmanager
+    def _one_device(self) -> "Iterator[Model]":
+        """Give what was trained as a model on one device: a copy, where several train."""
+        if self._spread is None:
+            yield self._model
+            return
+        with self._spread.alone():
+            self._reader.set_weights(self._model.get_weights())
+            yield self._reader
 
     def _traced(self) -> Traced:
         """Follow the steps that the other backend follows too, and leave the trace in its file."""
@@ -340,8 +373,7 @@ class Served:
         to_read = sets.validation if job.role == "choosing" else sets.test
         if to_read is None:
             raise ValueError("a job of choosing needs a validation set")
-        fit = self._loop.fit if self._loop else partial(self._train.fit, self._model)
-        return heat.run(self._model, fit, sets.train, to_read, job)
+        return heat.run(self._model, self._fit_of(), sets.train, to_read, job)
 
     def _learned(self) -> Learned:
         """Return what the trained model makes of the test set, and save it."""
@@ -409,6 +441,7 @@ class Served:
             threads=_threads(),
             flags=flags,
             tuning=self._tuning,
+            shared_device=self._spread is not None and self._spread.shared_device,
         )
 
     def _peak_memory(self) -> PeakMemory:

@@ -12,6 +12,7 @@ from fmnist.cli import (
     race,
     reports,
     reproduce,
+    scale,
     session,
     study,
 )
@@ -29,6 +30,7 @@ for command in (
         race.race,
         reproduce.reproduce,
         study.study,
+        scale.scale,
         reports.report,
         reports.compare,
         reports.check,

@@ -60,12 +60,16 @@ class Loop(ABC):
         calls.on_train_begin()
         for epoch in range(epochs):
             calls.on_epoch_begin(epoch)
-            logs = self._run(np.random.permutation(len(images)))  # noqa: NPY002  # as Keras shuffles
+            logs = self._run(self.order(len(images)))
             calls.on_epoch_end(epoch, logs)
             if self._model.stop_training:
                 break
         calls.on_train_end(logs)
         return self._model.history
+
+    def order(self, n: int) -> np.ndarray:
+        """Return the order in which the next epoch takes n images."""
+        return np.random.permutation(n)  # noqa: NPY002  # as Keras shuffles
 
     def steps(
         self, images: np.ndarray, labels: np.ndarray, batches: np.ndarray

@@ -1,0 +1,72 @@
+"""`fmnist scale`: one model on several devices, of one host or of several."""
+
+import dataclasses
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import click
+
+from fmnist import plan, scaling
+from fmnist.cli.errors import BadInput
+from fmnist.cli.session import OF_WHOLE_TRAININGS, carry_out, made_plan, some_of, with_options
+from fmnist.options import PlanError, names
+from fmnist.progress import SessionProgress
+from fmnist.record import Record
+from fmnist.report.choose import assembled
+
+SCALE_OPTIONS = some_of(
+    (
+        *(name for name in OF_WHOLE_TRAININGS if name not in ("modes", "seeds")),
+        *("models", "recipe", "replicas", "scaling", "batch_size", "rounds", "processes"),
+    ),
+    defaults={},
+    helps={"replicas": "comma-separated: devices that train one model; default: 2, or one a host"},
+)
+
+
+@click.command()
+@with_options(SCALE_OPTIONS)
+@click.option(
+    "--hosts",
+    metavar="NAME:PORT,NAME:PORT",
+    help="machines that train one model together; start the same command on each",
+)
+@click.option("--host", type=int, metavar="I", help="which of --hosts this machine is, from 0")
+@click.option(
+    "--wait", default=60.0, show_default=True, metavar="S", help="how long other hosts may take"
+)
+def scale(*, hosts: str | None, host: int | None, wait: float, **options: Any) -> None:  # noqa: ANN401  # one for each of SCALE_OPTIONS
+    """Train on several devices beside one: throughput, speed-up, efficiency."""
+    try:
+        if (hosts is None) != (host is None):
+            raise PlanError("--hosts and --host come together: all machines, and which this one is")
+        if hosts is not None and host is not None:
+            _across(scaling.Hosts(names(hosts), host, wait), options)
+            return
+        options["replicas"] = options["replicas"] or ("" if options["resume"] else "2")
+        planned = made_plan(options)
+        cells = sum(map(len, scaling.groups(planned))) * planned.processes
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    carry_out(planned, cells, partial(_measured, planned), assembled)
+
+
+def _measured(planned: plan.Plan, progress: SessionProgress) -> Iterator[Record]:
+    with planned.begun():
+        yield from scaling.run_scaling(planned, progress)
+
+
+def _across(hosts: scaling.Hosts, options: dict[str, Any]) -> None:
+    """Run this host's part. Raises ValueError for what cannot be run."""
+    if options["resume"]:
+        raise PlanError("--resume is for sessions of one host: start this one anew on every host")
+    options["replicas"] = options["replicas"] or str(len(hosts.addresses))
+    options["order_seed"] = options["order_seed"] or 0  # all hosts take the cells in one order
+    planned = made_plan(options)
+    if hosts.host:
+        # The first host's records are the session's: these would count a second time.
+        apart = planned.results / "logs" / f"host{hosts.host}"
+        planned = dataclasses.replace(planned, results=apart)
+    cells = sum(map(len, scaling.groups(planned, len(hosts.addresses)))) * planned.processes
+    carry_out(planned, cells, partial(scaling.run_hosts, planned, hosts), assembled)
