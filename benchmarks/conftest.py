@@ -14,7 +14,7 @@ import pytest
 from engine import KINDS, Engine, Replay, Replayed, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fmnist import plan
+from fmnist import plan, scaling
 from fmnist.cli.session import announcement
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS
@@ -34,6 +34,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     try:
         planned = plan.make({o.name: config.getoption(o.flag) for o in OPTIONS})
+        scaling.groups(planned)  # replicas that cannot be are found here, too
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[ENGINE] = Engine(planned, config)
@@ -134,6 +135,12 @@ def noise(cell: Cell, engine: Engine) -> list[Record]:
 def broken_down(cell: Cell, engine: Engine) -> list[Record]:
     """The record of the cell's epoch taken apart."""
     return engine.records_for("broken_down", cell)
+
+
+@pytest.fixture
+def scaled(cell: Cell, engine: Engine) -> list[Record]:
+    """The records of a cell on one device or several, one for each process."""
+    return engine.records_for("scaled", cell)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from overhead import run_overhead
 from pytest_benchmark.fixture import BenchmarkFixture
 from rich.console import Console
 
-from fmnist import launch, learn, models, plan, race, selfcheck
+from fmnist import launch, learn, models, plan, race, scaling, selfcheck
 from fmnist.budget import Budget, Share
 from fmnist.grid import Cell
 from fmnist.launch import Observer
@@ -88,6 +88,10 @@ KINDS: Mapping[str, Kind] = {
         lambda engine, cell, observer: launch.run_startups(
             engine.plan, engine.wanted_beside(cell, "started"), observer
         ),
+    ),
+    "scaled": Kind(
+        lambda planned: [cell for group in scaling.groups(planned) for cell in group],
+        lambda engine, cell, observer: engine.scale(cell, observer),
     ),
     "raced": Kind(
         lambda planned: [c for c in planned.cells if models.card(c.model).tier is not None],
@@ -178,6 +182,12 @@ class Engine:
         trainings = learn.trainings(self.plan, learn.by_own_recipe(self.plan), seeds, STUDY)
         wanted = [t for t in trainings if t.cell in self._wanted["learned"]]
         return list(learn.run_learning(self.plan, wanted, observer))
+
+    def scale(self, cell: Cell, observer: Observer) -> list[Record]:
+        """Run the cells beside this one, itself too, on one device and more, that tests want."""
+        group = next(group for group in scaling.groups(self.plan) if cell in group)
+        wanted = [other for other in group if other in self._wanted["scaled"]]
+        return scaling.run_beside(self.plan, wanted, observer)
 
     def next_share(self) -> Share | None:
         """Return what the next group may use of the session's budget, where it has one."""

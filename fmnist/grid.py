@@ -95,6 +95,8 @@ class Backend:
     """What makes the same work give the same numbers; it costs time: in a timing it is a trap."""
     gpu_peak_bytes: Callable[[], int]
     """The allocator's own peak on the first GPU; called in a worker of this backend only."""
+    gpu_products: Callable[[], str]
+    """How float32 products are computed on a GPU; called in a worker of this backend only."""
     in_place: Callable[[Change, Any, Any], Callable[[], Any]]
     """Return a call that puts change(a, b) in the place of a, compiled by XLA, and returns a tensor
     to wait for; called in a worker of this backend only."""
@@ -104,6 +106,13 @@ def _tensorflow_gpu_peak_bytes() -> int:
     import tensorflow as tf
 
     return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+
+
+def _tensorflow_gpu_products() -> str:
+    import tensorflow as tf
+
+    is_on = tf.config.experimental.tensor_float_32_execution_enabled()
+    return f"TF32 {'where the GPU has it' if is_on else 'off'}"
 
 
 def _tensorflow_in_place(change: Change, a: Any, b: Any) -> Callable[[], Any]:  # noqa: ANN401  # tensors
@@ -126,6 +135,13 @@ def _jax_gpu_peak_bytes() -> int:
     import jax
 
     return int(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"])
+
+
+def _jax_gpu_products() -> str:
+    import jax
+
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]  # set at run time
+    return "TF32 where the GPU has it" if precision is None else f"precision {precision}"
 
 
 def _jax_in_place(change: Change, a: Any, b: Any) -> Callable[[], Any]:  # noqa: ANN401  # tensors
@@ -176,6 +192,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             virtual_devices="",
             deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
+            gpu_products=_tensorflow_gpu_products,
             in_place=_tensorflow_in_place,
         ),
         "jax": Backend(
@@ -187,12 +204,13 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             },
             environment={
                 "cpu": {"JAX_PLATFORMS": "cpu"},
-                "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".40"},
+                "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
             },
             tuned={"cpu": (KEEP_MEMORY, XLA_CONVOLUTION), "gpu": ()},
             virtual_devices="JAX_NUM_CPU_DEVICES",
             deterministic={"XLA_FLAGS": "--xla_gpu_deterministic_ops=true"},
             gpu_peak_bytes=_jax_gpu_peak_bytes,
+            gpu_products=_jax_gpu_products,
             in_place=_jax_in_place,
         ),
     }

@@ -39,10 +39,11 @@ from fmnist.channel import (
     Traced,
 )
 from fmnist.files import undisturbed
+from fmnist.gpu_watch import GpuWatch
 from fmnist.grid import AUDIT_VARIANTS, Cell
 from fmnist.measure import Allowance, utc_now
 from fmnist.plan import Plan
-from fmnist.record import Peaks, Recipe, Record, Task, append, throughput
+from fmnist.record import Peaks, Recipe, Record, Task, Watched, append, throughput
 
 Program = Sequence[str] | None
 """What is started as a worker; None: what the plan says for the cell."""
@@ -243,6 +244,8 @@ class CellRun:
         self._peaks: Peaks | None = None
         self._stopped: Stopped | None = None
         self._kept: Record | None = None
+        self._watched: list[Watched] = []
+        self._watch = watch_of(plan, cell)
 
     def start(self, resources: ExitStack, program: Program, steps: int) -> None:
         """Start the worker, which will take so many steps, and wait until it is ready."""
@@ -257,6 +260,8 @@ class CellRun:
                     program or self._plan.program(self.cell),
                 )
             )
+            if self.failure is not None:  # of another host, in the meantime
+                self._child.kill()
             self._child.tell(self._job)
             self.ready = self._expect(Ready)
         except (WorkerFailureError, OSError) as error:
@@ -297,7 +302,7 @@ class CellRun:
     def _carry_out(self, order: Order) -> float:
         """Take the answer to an order, keep it, and return its seconds."""
         if order.command in ("epoch", "variant"):
-            done = self._expect(EpochDone)
+            done = self._watched_epoch() if order.command == "epoch" else self._expect(EpochDone)
             variants = self._variants.setdefault(order.variant, [])
             (self._epochs if order.variant in ("", "epoch") else variants).append(done)
             return done.epoch_s
@@ -319,6 +324,16 @@ class CellRun:
         else:
             self._stopped = self._expect(Stopped)
         return 0.0
+
+    def _watched_epoch(self) -> EpochDone:
+        """Wait for the end of an epoch, and look at the GPU in the meantime."""
+        if self._watch is None:
+            return self._expect(EpochDone)
+        self._watch.start()
+        try:
+            return self._expect(EpochDone)
+        finally:
+            self._watched.append(self._watch.stop())
 
     def _expect(self, kind: type[Expected]) -> Expected:
         """Return the worker's answer. Raises WorkerFailureError for one of another kind."""
@@ -391,6 +406,7 @@ class CellRun:
             **self._images(),
             "epoch_s": epoch_s,
             "processor_s": processor_s,
+            "watched": self._watched[1 : 1 + len(steady)],
             "audit_s": {n: s for n in AUDIT_VARIANTS if (s := self.seconds_of(n))},
             "history": results,
             # The first prediction compiles and is left out.
@@ -416,6 +432,14 @@ class CellRun:
         if self._stopped is not None:
             fields["peak_memory_bytes"] = self._stopped.peak_memory_bytes
         return fields
+
+
+def watch_of(plan: Plan, cell: Cell) -> GpuWatch | None:
+    """Return what looks at the cell's GPUs; None for one without, or where nobody can look."""
+    if cell.device != "gpu" or plan.nvml is None:
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return GpuWatch(plan.nvml, visible, cell.local_replicas)
 
 
 def terms_of(plan: Plan, cell: Cell, task: Task, started_at: datetime) -> dict[str, Any]:

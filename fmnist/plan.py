@@ -11,9 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
-from fmnist import data, environments, files, grid, machine, models, places, resume, standin
+from fmnist import (
+    data,
+    environments,
+    files,
+    gpu_watch,
+    grid,
+    machine,
+    models,
+    places,
+    resume,
+    standin,
+)
 from fmnist.channel import Job
 from fmnist.files import Hold
 from fmnist.grid import Cell
@@ -69,6 +81,8 @@ class Plan:
     """As given, for a session that is resumed."""
     done: Mapping[tuple[Task, Cell, int], Record]
     """What an interrupted session has measured: by task, cell and process."""
+    nvml: ModuleType | None = None
+    """The driver's library, where cells run on a GPU and it can be asked."""
     hold: Hold = field(default_factory=Hold, compare=False)
     """On the session: no other process goes on with it as long as this one runs."""
 
@@ -273,6 +287,11 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     if source.folder is not None:
         data.load(source)  # a damaged file is found here, before anything is trained
     earlier = resume.measured(resumed, facts, commit) if resumed else resume.Earlier({}, ())
+    on_gpu = any(cell.device == "gpu" for group in groups for cell in group)
+    nvml = gpu_watch.driver() if on_gpu else None
+    unwatched = (
+        [f"GPUs are not watched while they are timed: {nvml}"] if isinstance(nvml, str) else []
+    )
     return Plan(
         session=resumed.stem if resumed else f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_at=started_at,
@@ -294,10 +313,11 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         cpus=machine.usable_cpus(),
         machine=facts,
         commit=commit,
-        notices=(*notices, *absent, *_data_notices(source), *earlier.notices),
+        notices=(*notices, *absent, *_data_notices(source), *unwatched, *earlier.notices),
         interpreters=places.interpreters(named, pythons, [backend for backend, _ in found]),
         options={**options, "order_seed": order_seed, "resume": None},
         done=earlier.records,
+        nvml=None if isinstance(nvml, str) else nvml,
         hold=hold,
     )
 

@@ -162,6 +162,21 @@ class PeakMemory(Part):
     """Memory of the GPU; null on a CPU."""
 
 
+class Watched(Part):
+    """What the GPUs of a cell did during one epoch, by the driver, looked at every fifth second."""
+
+    sm_clock_mhz: tuple[Count, Count] | None
+    """The lowest and the highest clock of the multiprocessors; null where the driver does not
+    tell."""
+    power_w: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    """Mean power of a GPU; null where the driver does not tell."""
+    temperature_c: Count | None
+    """The highest temperature; null where the driver does not tell."""
+    throttled: tuple[Name, ...]
+    """Why the clocks were held down while the epoch ran, as the driver names it; empty: they were
+    not."""
+
+
 class Peaks(Part):
     """The most that a cell's backend reached on its device, in the cell's process, by one kernel.
 
@@ -403,6 +418,8 @@ class Record(Part):
     wall time say that two threads shared one core."""
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
     """By variant, wall times of what was run in turn with `epoch_s`."""
+    watched: tuple[Watched, ...] = ()
+    """Of a GPU: what it did in each of `epoch_s`; empty where nobody could look."""
     audit_s: dict[Name, tuple[Seconds, ...]] = {}
     """By way of timing (`fenced`, `unfenced`, `steps`), wall times of a short epoch."""
     first_epoch_s: Seconds | None = None
@@ -512,6 +529,8 @@ class Record(Part):
             ]
             if any(len(seconds) != len(self.epoch_s) for seconds in neighbours):
                 raise ValueError("epoch_s, processor_s and beside_s are neighbours, equally many")
+            if self.watched and len(self.watched) != len(self.epoch_s):
+                raise ValueError("watched must hold every epoch in epoch_s")
         return self
 
     def _reached_what_its_history_says(self) -> None:

@@ -5,20 +5,23 @@ the replicas, so that each has as many images in a step as one device alone.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
 
 from fmnist import grid
-from fmnist.channel import Job
+from fmnist.channel import Job, Order
 from fmnist.grid import Cell
 from fmnist.launch import CellRun, Observer, Program, in_turn, orders, run_group
+from fmnist.meeting import Meeting, MeetingError
 from fmnist.options import PlanError, names
 from fmnist.plan import Plan
 from fmnist.record import Record
 
 KINDS = ("strong", "weak")
-LARGEST_PORT = 65_535
+HIGHEST_PORT = 60_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Hosts:
     """The machines that train one model together, and which of them this one is.
 
     Attributes:
-        addresses: one `NAME:PORT` for each host; a session takes the ports from there upwards, one
-            for each of its cells. Raises PlanError for others.
+        addresses: one `NAME:PORT` for each host: the first one's is where they meet, and each cell
+            takes the next port of each. Raises PlanError for others.
         host: index of this machine in them.
         wait_s: how long the others are waited for.
     """
@@ -39,7 +42,7 @@ class Hosts:
     def __post_init__(self) -> None:
         for address in self.addresses:
             name, _, port = address.rpartition(":")
-            if not name or not port.isdigit() or not 0 < int(port) < LARGEST_PORT:
+            if not name or not port.isdigit() or not 0 < int(port) < HIGHEST_PORT:
                 raise PlanError(f"--hosts takes NAME:PORT,NAME:PORT..., got {address!r}")
         if len(set(self.addresses)) < max(2, len(self.addresses)):
             raise PlanError(f"--hosts takes at least two addresses, all different: {self}")
@@ -55,14 +58,10 @@ class Hosts:
         return ",".join(self.addresses)
 
     def job_of(self, job: Job, number: int) -> Job:
-        """Return a job as this host's part of the session's cell of this number, from 0."""
+        """Return a job as this host's part of the session's cell of this number, from 1."""
         parts = [address.rpartition(":") for address in self.addresses]
-        ports = [f"{name}:{int(port) + number}" for name, _, port in parts]
-        if any(int(port) + number > LARGEST_PORT for _, _, port in parts):
-            raise PlanError(f"--hosts {self}: too few ports above it for cell {number + 1}")
-        return job.model_copy(
-            update={"addresses": tuple(ports), "host": self.host, "wait_s": self.wait_s}
-        )
+        ports = tuple(f"{name}:{(int(port) + number) % 2**16}" for name, _, port in parts)
+        return job.model_copy(update={"addresses": ports, "host": self.host, "wait_s": self.wait_s})
 
 
 def groups(plan: Plan, hosts: int = 1) -> list[tuple[Cell, ...]]:
@@ -83,7 +82,7 @@ def groups(plan: Plan, hosts: int = 1) -> list[tuple[Cell, ...]]:
         for cell in cells:
             sizes = plan.set_sizes(cell.model)
             grid.check_batch_size(cell.batch_size, [n for n in sizes if n])
-            _check_devices(plan, cell)
+            check_devices(plan, cell)
         found.append(tuple(cells))
     return found if replicas else []
 
@@ -100,7 +99,7 @@ def _spread(one: Cell, replicas: int, kind: str, hosts: int) -> Cell:
     return dataclasses.replace(one, replicas=replicas, hosts=hosts, batch_size=batch_size)
 
 
-def _check_devices(plan: Plan, cell: Cell) -> None:
+def check_devices(plan: Plan, cell: Cell) -> None:
     """Raise PlanError for more replicas than this machine has GPUs."""
     gpus = len(plan.machine["gpus"])
     if cell.device == "gpu" and cell.local_replicas > gpus:
@@ -112,9 +111,20 @@ def _check_devices(plan: Plan, cell: Cell) -> None:
 def run_scaling(plan: Plan, observer: Observer, program: Program = None) -> Iterator[Record]:
     """Run all groups on this host; yield each record once it is on the disk."""
     for group in groups(plan):
-        for process in range(plan.processes):
-            turned = list(in_turn(group, process))
-            yield from run_group(plan, turned, observer, "scale", program, process)
+        yield from run_beside(plan, group, observer, program)
+
+
+def run_beside(
+    plan: Plan, cells: Sequence[Cell], observer: Observer, program: Program = None
+) -> list[Record]:
+    """Run cells of one device and of several in turn, process after process; return all records."""
+    return [
+        record
+        for process in range(plan.processes)
+        for record in run_group(
+            plan, list(in_turn(cells, process)), observer, "scale", program, process
+        )
+    ]
 
 
 def run_hosts(
@@ -125,25 +135,35 @@ def run_hosts(
     Each host has a record of its own: the first one's is the session's.
     """
     cells = [cell for group in groups(plan, len(hosts.addresses)) for cell in group]
+    parts = [(cell, process) for cell in cells for process in range(plan.processes)]
     with plan.begun():
-        for number, (cell, process) in enumerate(
-            (cell, process) for cell in cells for process in range(plan.processes)
-        ):
+        for number, (cell, process) in enumerate(parts, start=1):
             job = hosts.job_of(plan.job(cell, "scale"), number)
-            yield _run(plan, cell, job, process, observer, program)
+            run = CellRun(plan, cell, job, observer, process=process)
+            try:
+                with Meeting(hosts.addresses, hosts.host, hosts.wait_s) as meeting:
+                    meeting.agree(_terms(plan, job))
+                    _run(run, orders(plan, cell, "scale"), meeting, program)
+            except MeetingError as error:
+                run.fail(str(error))
+            finally:
+                record = run.keep()
+            yield record
 
 
-def _run(
-    plan: Plan, cell: Cell, job: Job, process: int, observer: Observer, program: Program
-) -> Record:
-    """Run this host's part of one cell; return its record, which is on the disk by then."""
-    run = CellRun(plan, cell, job, observer, process=process)
-    steps = orders(plan, cell, "scale")
+def _terms(plan: Plan, job: Job) -> dict[str, Any]:
+    """Return what must be equal on all hosts before any of them starts a worker."""
+    own = {"host", "cpus", "data_folder", "data_found_by", "wait_s"}
+    terms = job.model_dump(mode="json", exclude=own)
+    packages = ("fmnist", "keras", "numpy", grid.BACKENDS[job.backend].package)
+    return {**terms, "commit": plan.commit, **{name: version(name) for name in packages}}
+
+
+def _run(run: CellRun, steps: Sequence[Order], meeting: Meeting, program: Program) -> None:
+    """Run this host's part of one cell, until it is over here or elsewhere."""
+    meeting.watch(run.fail)
     with ExitStack() as resources:
-        try:
-            run.start(resources, program, len(steps))
-            for order in steps:
-                run.take(order)
-        finally:
-            record = run.keep()
-    return record
+        run.start(resources, program, len(steps))
+        for order in steps:
+            run.take(order)
+        meeting.end(run.failure)

@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> None:
 
     devices = spread.spread_for(job)
     device_names = _devices(keras, job)
+    if job.device == "gpu":
+        flags["float32 products"] = grid.BACKENDS[job.backend].gpu_products()
     Served(channel, job, environment, devices).serve(import_s, device_names[0], flags)
 
 

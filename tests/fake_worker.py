@@ -185,7 +185,7 @@ def main() -> None:
             epoch += 1
             if epoch == 2:
                 MISBEHAVIOURS[at_once](end)
-            graded = epoch if job["task"] in ("train", "learn") else None
+            graded = epoch if job["task"] in ("train", "learn", "scale") else None
             last = {"last": behaviour == f"ends-{epoch}"}
             say(end, epoch_done(EPOCH_S * epoch, graded) | last)
             continue

@@ -36,7 +36,7 @@ def fields(**own: Any) -> dict[str, Any]:  # noqa: ANN401  # any field of a reco
     images_per_s = throughput(own.get("train_images", 6_000), epoch_s) if sound else 1.0
     history = [RESULT] * (1 + len(epoch_s))
     return {
-        "schema": 4,
+        "schema": 5,
         "session": "20261121-000000-test",
         "started_at": "2026-11-21T00:00:00Z",
         "task": "train",

@@ -61,6 +61,8 @@ def _across(hosts: scaling.Hosts, options: dict[str, Any]) -> None:
     """Run this host's part. Raises ValueError for what cannot be run."""
     if options["resume"]:
         raise PlanError("--resume is for sessions of one host: start this one anew on every host")
+    if options["python"]:
+        raise PlanError("--python: with --hosts, start the command itself by that interpreter")
     options["replicas"] = options["replicas"] or str(len(hosts.addresses))
     options["order_seed"] = options["order_seed"] or 0  # all hosts take the cells in one order
     planned = made_plan(options)

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import jax
 import keras
 import numpy as np
-from jax.experimental import multihost_utils
 
 from fmnist import train
 from fmnist.channel import Job
-from fmnist.distributed.spread import Shards, Spread, agreement, disagreement, too_few, unreached
+from fmnist.distributed.spread import Shards, Spread, too_few
 
 
 class Devices(Spread):
@@ -20,14 +20,15 @@ class Devices(Spread):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         if job.addresses:
-            _meet(job)
+            jax.distributed.initialize(
+                coordinator_address=job.addresses[0],
+                num_processes=len(job.addresses),
+                process_id=job.host,
+                initialization_timeout=math.ceil(job.wait_s),
+            )
         here = jax.local_devices(backend=job.device)
         if len(here) < job.local_replicas:
             raise too_few(job, len(here))
-        if job.addresses:
-            digests = multihost_utils.process_allgather(agreement(job))
-            if (error := disagreement(job, np.asarray(digests))) is not None:
-                raise error
         chosen = [
             device
             for host in range(max(1, len(job.addresses)))
@@ -64,39 +65,21 @@ class Devices(Spread):
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> None:
         """Train by Keras's `fit`: on the arrays, or on this host's part of them."""
+        job, calls = self._job, list(callbacks)
         with self.scope():
-            if self._job.addresses:
-                shards = Shards(
-                    images,
-                    labels,
-                    batch_size=batch_size,
-                    host=self._job.host,
-                    hosts=len(self._job.addresses),
-                    seed=self._job.seed,
-                )
-                train.fit_batches(model, shards, epochs=epochs, callbacks=list(callbacks))
-            else:
-                train.fit(
-                    model,
-                    images,
-                    labels,
-                    batch_size=batch_size,
-                    epochs=epochs,
-                    callbacks=list(callbacks),
-                )
-
-
-def _meet(job: Job) -> None:
-    """Join the other hosts. Raises RuntimeError if they do not come."""
-    try:
-        jax.distributed.initialize(
-            coordinator_address=job.addresses[0],
-            num_processes=len(job.addresses),
-            process_id=job.host,
-            initialization_timeout=math.ceil(job.wait_s),
-        )
-    except RuntimeError as error:  # what XLA's errors are
-        raise unreached(job, error) from error
+            if not job.addresses:
+                fit = partial(train.fit, model)
+                fit(images, labels, batch_size=batch_size, epochs=epochs, callbacks=calls)
+                return
+            part = Shards(
+                images,
+                labels,
+                batch_size=batch_size,
+                host=job.host,
+                hosts=len(job.addresses),
+                seed=job.seed,
+            )
+            train.fit_batches(model, part, epochs=epochs, callbacks=[*calls, part.beginning()])
 
 
 def _of_host(job: Job, host: int) -> list[jax.Device]:

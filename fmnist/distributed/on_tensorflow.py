@@ -15,14 +15,7 @@ import tensorflow as tf
 
 from fmnist import train
 from fmnist.channel import Job
-from fmnist.distributed.spread import (
-    Spread,
-    agreement,
-    disagreement,
-    orders,
-    too_few,
-    unreached,
-)
+from fmnist.distributed.spread import Spread, order_of, too_few
 from fmnist.tuned.loops import Loop
 
 
@@ -76,7 +69,7 @@ class _AcrossHosts(Loop):
     def __init__(self, model: keras.Model, strategy: Any, job: Job) -> None:  # noqa: ANN401  # TensorFlow publishes no types
         super().__init__(model)
         self._strategy, self._job = strategy, job
-        self._orders = orders(job.train_images - job.validation_images, job.seed)
+        self._epoch = -1
 
         def step(batch: tuple[Any, Any]) -> None:
             strategy.run(model.train_step, args=(batch,))
@@ -84,9 +77,10 @@ class _AcrossHosts(Loop):
         # AutoGraph leaves Keras's own training function alone, too.
         self._step = tf.function(step, autograph=False)
 
-    def order(self, n: int) -> np.ndarray:  # noqa: ARG002  # the job knows
+    def order(self, n: int) -> np.ndarray:
         """Return the order of the next epoch, the same on all hosts."""
-        return next(self._orders)
+        self._epoch += 1
+        return order_of(n, self._job.seed, self._epoch)
 
     def _begin(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         """Make metrics and the optimizer's variables on every replica, before a step would."""
@@ -130,22 +124,7 @@ def _joined(job: Job) -> Any:  # noqa: ANN401  # TensorFlow publishes no types
         rpc_layer="grpc",
     )
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=job.wait_s)
-    try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
-        if strategy.num_replicas_in_sync != job.replicas:
-            raise too_few(job, strategy.num_replicas_in_sync // len(job.addresses))
-        digests = _gathered(strategy, agreement(job))[:: job.local_replicas]
-    except tf.errors.OpError as error:
-        raise unreached(job, error) from error
-    if (wrong := disagreement(job, digests)) is not None:
-        raise wrong
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+    if strategy.num_replicas_in_sync != job.replicas:
+        raise too_few(job, strategy.num_replicas_in_sync // len(job.addresses))
     return strategy
-
-
-def _gathered(strategy: Any, digest: np.ndarray) -> np.ndarray:  # noqa: ANN401  # TensorFlow publishes no types
-    """Return the digests of all replicas, (replicas, 32)."""
-
-    def of_replica() -> Any:  # noqa: ANN401  # a tensor
-        return tf.constant(digest[None].astype(np.int32))
-
-    return np.asarray(strategy.gather(strategy.run(of_replica), axis=0))

@@ -4,23 +4,17 @@ What is computed is what one device would compute on the whole batch, but for th
 dropout, and batch normalisation where a backend takes each replica's own mean (TensorFlow).
 """
 
-import hashlib
 import importlib
-import importlib.metadata
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import count
 
 import keras
 import numpy as np
 
 from fmnist.channel import Job
+from fmnist.meeting import parted
 
-AGREED = ("fmnist", "keras", "numpy")
-NOT_AGREED = ("host", "cpus", "data_folder", "data_found_by")
-"""What may differ from host to host."""
 LOOPBACK = ("localhost", "127.", "[::1]")
 
 
@@ -52,8 +46,8 @@ class Shards(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no
         self._images, self._labels = images, labels
         self._batch_size = batch_size
         self._part = slice(host * (batch_size // hosts), (host + 1) * (batch_size // hosts))
-        self._orders = orders(len(images), seed)
-        self._order = np.arange(len(images))  # until the first epoch begins
+        self._seed = seed
+        self.begin(0)
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -64,9 +58,17 @@ class Shards(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no
         here = self.indices()[step]
         return self._images[here], self._labels[here]
 
-    def on_epoch_begin(self) -> None:
-        """Take the next epoch's order."""
-        self._order = next(self._orders)
+    def begin(self, epoch: int) -> None:
+        """Draw the order of an epoch, counted from 0.
+
+        Keras's own hook, `on_epoch_begin`, is called once more where a model is built by its first
+        batch, and so not equally often on all backends.
+        """
+        self._order = order_of(len(self._images), self._seed, epoch)
+
+    def beginning(self) -> keras.callbacks.Callback:
+        """Return the callback that draws the order when an epoch begins."""
+        return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: self.begin(epoch))
 
     def indices(self) -> np.ndarray:
         """Return which images are this host's in each step of the epoch, (steps, images)."""
@@ -74,17 +76,15 @@ class Shards(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no
         return whole.reshape(len(self), self._batch_size)[:, self._part]
 
 
-def orders(n: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield an order of n images for every epoch, the same on all hosts that have the seed."""
-    for epoch in count():
-        yield np.random.default_rng([seed, epoch]).permutation(n)
+def order_of(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order of n images in an epoch, the same on all hosts that have the seed."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
 
 
 class Spread(ABC):
     """Several devices that train one model together. Made before a backend computes anything.
 
-    Raises RuntimeError where there are too few devices, where other hosts cannot be reached, or
-    where they were told something else.
+    Raises RuntimeError where there are too few devices, or other hosts cannot be reached.
     """
 
     def __init__(self, job: Job) -> None:
@@ -133,45 +133,9 @@ def spread_for(job: Job) -> Spread | None:
     return made
 
 
-def parted(address: str) -> tuple[str, int]:
-    """Return the name and the port of an address, `NAME:PORT`."""
-    name, _, port = address.rpartition(":")
-    return name, int(port)
-
-
 def too_few(job: Job, found: int) -> RuntimeError:
     """Return the error for a host that has fewer devices than replicas."""
     return RuntimeError(
         f"{job.local_replicas} replicas need as many devices of kind {job.device}; "
         f"{job.backend} sees {found}: ask for fewer --replicas"
-    )
-
-
-def unreached(job: Job, error: Exception) -> RuntimeError:
-    """Return the error for hosts that did not meet."""
-    return RuntimeError(
-        f"host {job.host} of {len(job.addresses)} did not meet the others at "
-        f"{', '.join(job.addresses)} within {job.wait_s:g} s: start the same command on every "
-        f"host, each with its own --host, and let these ports through ({error})"
-    )
-
-
-def agreement(job: Job) -> np.ndarray:
-    """Return a digest, uint8 (32,), of what must be equal on all hosts: releases and the job."""
-    packages = (*AGREED, job.backend)
-    releases = {name: importlib.metadata.version(name) for name in packages}
-    terms = job.model_dump(mode="json", exclude=set(NOT_AGREED))
-    text = json.dumps([releases, terms], sort_keys=True)
-    return np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-
-
-def disagreement(job: Job, digests: np.ndarray) -> RuntimeError | None:
-    """Return the error for hosts whose digests, (hosts, 32), are not all one; else None."""
-    others = [i for i, digest in enumerate(digests) if (digest != digests[job.host]).any()]
-    if not others:
-        return None
-    return RuntimeError(
-        f"host {job.host} was told something else than host {', '.join(map(str, others))}: all "
-        f"must have the same releases of {', '.join((*AGREED, job.backend))}, and be given the "
-        "same options"
     )

@@ -103,7 +103,10 @@ def _common_terms(record: Record) -> tuple[Any, ...]:
 
 
 MAIN_MODES = ("stock", "tuned")
-CELL_COLUMNS = ("device", "mode", "batch_size", "precision", "xla", "environment")
+CELL_COLUMNS = (
+    *("device", "mode", "batch_size", "precision", "xla", "environment"),
+    *("replicas", "hosts"),
+)
 """What says, beside model and backend, which cell a record is of."""
 
 

@@ -35,7 +35,7 @@ def judged(
     comparisons = {
         id(row): stats.compare_side_by_side(*pair, MARGIN)
         for row in rows
-        if (pair := _neighbours(top(row), bottom(row))) is not None
+        if (pair := neighbours(top(row), bottom(row))) is not None
     }
     noise = noise_of(records)
     if noise is None or not comparisons:
@@ -47,7 +47,7 @@ def judged(
     }
 
 
-def _neighbours(tops: Rows, bottoms: Rows) -> tuple[Samples, Samples] | None:
+def neighbours(tops: Rows, bottoms: Rows) -> tuple[Samples, Samples] | None:
     """Return the epochs of two cells, of the processes that ran side by side to the end."""
     sides = [{r.process: r for r in records} for records in (tops, bottoms)]
     common = [

@@ -44,6 +44,7 @@ from fmnist.report.render import (
     joined,
     percent,
 )
+from fmnist.report.scaling_table import scaling
 from fmnist.report.terms import (
     EPOCH_TERM,
     accuracy_term,
@@ -77,6 +78,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         tuned_tables.tuned(records),
         tuned_tables.reduced_precision(records),
         tuned_tables.traps(records),
+        scaling(records),
         environments(records),
         learned.results(records),
         *(learned.overfitting(learned.learned(records), by) for by in learned.QUANTITIES),

@@ -33,6 +33,7 @@ def terms_of(records: Sequence[Record]) -> tuple[str, ...]:
         f"{joined(r.precision for r in records)}",
         f"mode {joined(r.mode for r in records)}",
         f"XLA (`jit_compile` as Keras resolved it): {xla}",
+        *throttled_terms(records),
         *([f"epochs trained {_epochs_trained(records)}"] if records[0].task == "train" else []),
         *machine_terms(records),
     )
@@ -110,6 +111,24 @@ def why_terms(records: Sequence[Record]) -> tuple[str, ...]:
 
 def _listed(pools: Mapping[str, int]) -> str:
     return " ".join(f"{name}={size}" for name, size in sorted(pools.items())) or NOTHING
+
+
+def throttled_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return which cells' epochs ran while a GPU was throttled, and why; nothing unwatched."""
+    watched = [(r, w) for r in records for w in r.watched]
+    throttled = {
+        f"{r.cell.id} ({joined(reason for w in r.watched for reason in w.throttled)})": sum(
+            bool(w.throttled) for w in r.watched
+        )
+        for r, w in watched
+        if w.throttled
+    }
+    if not watched:
+        return ()
+    if not throttled:
+        return ("no epoch ran while the GPU was throttled",)
+    told = ", ".join(f"{n} of {cell}" for cell, n in throttled.items())
+    return (f"THROTTLED, clocks held down by the driver during epochs: {told}",)
 
 
 def failed_terms(records: Sequence[Record]) -> tuple[str, ...]:
