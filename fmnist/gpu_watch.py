@@ -29,7 +29,7 @@ not being idle, nor clocks that a person has set."""
 class Look(NamedTuple):
     """One look at one GPU; None for what the driver does not tell."""
 
-    sm_clock_mhz: int | None
+    clock_mhz: int | None
     power_w: float | None
     temperature_c: int | None
     throttled: tuple[str, ...]
@@ -107,11 +107,12 @@ class GpuWatch:
 
 def seen(looks: Sequence[Look]) -> Watched:
     """Return what several looks say together."""
-    clocks = [look.sm_clock_mhz for look in looks if look.sm_clock_mhz is not None]
+    clocks = [look.clock_mhz for look in looks if look.clock_mhz is not None]
     powers = [look.power_w for look in looks if look.power_w is not None]
     reasons = {reason for look in looks for reason in look.throttled}
     return Watched(
-        sm_clock_mhz=(min(clocks), max(clocks)) if clocks else None,
+        lowest_clock_mhz=min(clocks, default=None),
+        highest_clock_mhz=max(clocks, default=None),
         power_w=fmean(powers) if powers else None,
         temperature_c=max(
             (look.temperature_c for look in looks if look.temperature_c is not None), default=None

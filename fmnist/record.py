@@ -165,9 +165,10 @@ class PeakMemory(Part):
 class Watched(Part):
     """What the GPUs of a cell did during one epoch, by the driver, looked at every fifth second."""
 
-    sm_clock_mhz: tuple[Count, Count] | None
-    """The lowest and the highest clock of the multiprocessors; null where the driver does not
-    tell."""
+    lowest_clock_mhz: Count | None
+    """The lowest clock of the multiprocessors; null where the driver does not tell."""
+    highest_clock_mhz: Count | None
+    """The highest clock of the multiprocessors; null where the driver does not tell."""
     power_w: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     """Mean power of a GPU; null where the driver does not tell."""
     temperature_c: Count | None

@@ -16,6 +16,14 @@ RESULT = {
     "test_accuracy": 0.75,
 }
 
+WATCHED = {
+    "lowest_clock_mhz": 1_900,
+    "highest_clock_mhz": 1_980,
+    "power_w": 300.0,
+    "temperature_c": 60,
+    "throttled": (),
+}
+
 CONV = {
     "model": "lenet_dropout",
     "family": "conv",

@@ -59,7 +59,8 @@ def test_watch_looks_at_the_devices_that_train(
     watch.start()
     found = watch.stop()
 
-    assert (found.sm_clock_mhz, found.throttled) == (clocks, throttled)
+    assert (found.lowest_clock_mhz, found.highest_clock_mhz) == clocks
+    assert found.throttled == throttled
 
 
 def test_each_epoch_is_watched_for_itself() -> None:
@@ -96,7 +97,7 @@ def test_looks_are_put_together() -> None:
     """Of several looks: the range of clocks, the mean power, the highest temperature."""
     found = seen([Look(1_000, 100.0, 50, ()), Look(2_000, 200.0, None, ("SwPowerCap",))])
 
-    assert found.sm_clock_mhz == (1_000, 2_000)
+    assert (found.lowest_clock_mhz, found.highest_clock_mhz) == (1_000, 2_000)
     assert (found.power_w, found.temperature_c, found.throttled) == (150.0, 50, ("SwPowerCap",))
 
 
@@ -116,7 +117,7 @@ def test_processor_is_not_watched(make_plan: Callable[..., Plan]) -> None:
 
 def record(*throttled: tuple[str, ...]) -> Record:
     """Return a record of a GPU of which these epochs were throttled."""
-    state = {"sm_clock_mhz": (1_900, 1_900), "power_w": 300.0, "temperature_c": 60}
+    state = samples.WATCHED
     watched = [state | {"throttled": reasons} for reasons in throttled]
     return samples.record(device="gpu", epoch_s=(2.0,) * len(watched), watched=watched)
 
@@ -135,8 +136,4 @@ def test_throttled_epochs_are_marked_under_the_table() -> None:
 def test_watched_epochs_are_those_that_were_timed() -> None:
     """A record with fewer watched epochs than timed ones contradicts itself."""
     with pytest.raises(ValueError, match="watched must hold every epoch"):
-        samples.record(
-            watched=[
-                {"sm_clock_mhz": None, "power_w": None, "temperature_c": None, "throttled": ()}
-            ]
-        )
+        samples.record(watched=[samples.WATCHED])
