@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal, Self
@@ -33,6 +34,8 @@ MOST_VALUES = 20_000
 MOST_COMPLAINTS = 5
 """About one line that are told."""
 LONGEST_COMPLAINT = 500
+MOST_BRACKETS = 150
+"""In a plain line: what opens fewer is not nested deeper than any reader of JSON allows."""
 MOST_DAMAGED_LINES = 1_000
 """In a file: beyond them it is no file of records, and is read no further."""
 
@@ -558,7 +561,7 @@ class Record(Part):
     def to_json(self) -> str:
         """Return the record as one line of JSON, with a digest of its content at the end."""
         body = self.model_dump_json(by_alias=True)
-        return f'{body[:-1]},"digest":"{_digest(json.loads(body))}"}}'
+        return f'{body[:-1]},"digest":"{_sha256(_canonical(json.loads(body)))}"}}'
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -577,10 +580,15 @@ class Record(Part):
     def _of_document(cls, written: Mapping[str, Any]) -> Self:
         document = dict(written)
         digest = document.pop("digest", None)
-        if digest is not None and digest != _digest(document):
+        canonical = _canonical(document)
+        if digest is not None and digest != _sha256(canonical):
             raise ValueError("its digest does not match: the line was changed after it was written")
         for schema in range(document["schema"], SCHEMA):
             document = MIGRATIONS[schema](document)
+        if _is_plain(canonical):
+            # Two thirds of the time of writing it as JSON once more, which decides in doubt.
+            with suppress(ValueError, OverflowError):
+                return cls.model_validate(document)
         try:
             return cls.model_validate_json(json.dumps(document))
         except ValidationError as error:
@@ -629,10 +637,21 @@ def _document(line: str) -> dict[str, Any]:
     return document
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a record's content, however its line was laid out."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+def _canonical(document: Mapping[str, Any]) -> str:
+    """Return a record's content as text that is the same however its line was laid out."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether what is valid as Python's objects is valid JSON to pydantic as well.
+
+    That refuses halves of surrogate pairs, which are among what is escaped, and deep nesting.
+    """
+    return "\\u" not in text and text.count("{") + text.count("[") < MOST_BRACKETS
 
 
 def _from_1(document: dict[str, Any]) -> dict[str, Any]:
@@ -707,13 +726,25 @@ def append(record: Record, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """A line that holds a record; `schema` is the one that it was written in."""
+    """A line that holds a record.
+
+    Attributes:
+        path: of the file.
+        number: of the line, from 1.
+        record: what it holds.
+        schema: the one that it was written in.
+        has_digest: whether it ends with one.
+        start: bytes before it in the file.
+        end: bytes up to its end.
+    """
 
     path: Path
     number: int
     record: Record
     schema: int
     has_digest: bool
+    start: int
+    end: int
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.number}"
@@ -745,28 +776,65 @@ def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
-    """Return a file's lines, those that hold records and those that are damaged; no blank ones.
+    """Return a file's lines, those that hold records and those that are damaged: see `walk`."""
+    good: list[Line] = []
+    damaged: list[DamagedLine] = []
+    for line in walk(path):
+        if isinstance(line, Line):
+            good.append(line)
+        else:
+            damaged.append(line)
+    return good, damaged
+
+
+def walk(path: Path) -> Iterator[Line | DamagedLine]:
+    """Yield a file's lines as they are read, those with records and the damaged; no blank ones.
 
     A line longer than MAX_LINE_BYTES is damaged, and counts as several. After MOST_DAMAGED_LINES
     the rest of the file is left unread, as the last of them says. Raises OSError if the file is
     unreadable.
     """
-    good: list[Line] = []
-    damaged: list[DamagedLine] = []
+    n_damaged = start = 0
     with path.open("rb") as file:
         for number, line in enumerate(raw_lines(file), start=1):
-            if not line.strip():
-                continue
-            if len(damaged) == MOST_DAMAGED_LINES:
-                damaged.append(DamagedLine(path, number, "too many damaged lines: not read on"))
-                break
+            if line.strip():
+                if n_damaged == MOST_DAMAGED_LINES:
+                    yield DamagedLine(path, number, "too many damaged lines: not read on")
+                    return
+                told = _line(path, number, start, line)
+                n_damaged += isinstance(told, DamagedLine)
+                yield told
+            start += len(line)
+
+
+def records_between(path: Path, start: int, end: int) -> Iterator[Record]:
+    """Yield the records of the lines from one place of a file to another, damaged ones left out.
+
+    Args:
+        path: the file.
+        start: bytes before the first of the lines.
+        end: bytes up to the end of the last one.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        for line in raw_lines(file):
             try:
-                written = _document(line.decode())
-                record = Record.of_document(written)
-            except (ValueError, OverflowError) as error:  # of an integer that no float holds
-                is_newer = isinstance(error, NewerSchemaError)
-                damaged.append(DamagedLine(path, number, _brief(str(error)), is_newer))
-            else:
-                signed = written.get("digest") is not None
-                good.append(Line(path, number, record, written["schema"], signed))
-    return good, damaged
+                record = Record.from_json(line.decode())
+            except (ValueError, OverflowError):  # `walk` has told it
+                record = None
+            if record is not None:
+                yield record
+            start += len(line)
+            if start >= end:
+                return
+
+
+def _line(path: Path, number: int, start: int, line: bytes) -> Line | DamagedLine:
+    try:
+        written = _document(line.decode())
+        record = Record.of_document(written)
+    except (ValueError, OverflowError) as error:  # of an integer that no float holds
+        is_newer = isinstance(error, NewerSchemaError)
+        return DamagedLine(path, number, _brief(str(error)), is_newer)
+    signed = written.get("digest") is not None
+    return Line(path, number, record, written["schema"], signed, start, start + len(line))

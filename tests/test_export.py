@@ -56,7 +56,9 @@ def from_csv(made: export.Export) -> list[dict[str, str]]:
 
 def from_parquet(made: export.Export) -> list[dict[str, Any]]:
     """Return what pyarrow finds, row by row."""
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(export.parquet(made))).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(
+        pa.BufferReader(b"".join(export.parquet(made)))
+    ).to_pylist()
     return rows
 
 
@@ -224,7 +226,7 @@ def test_lists_that_are_no_times_are_text() -> None:
 @MAKES
 def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
     """Columns are typed, dates in UTC; version, schema and table are in the file's metadata."""
-    table = pq.read_table(pa.BufferReader(export.parquet(make(session()))))
+    table = pq.read_table(pa.BufferReader(b"".join(export.parquet(make(session())))))
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
 
     assert types["started_at"] == pa.timestamp("us", tz="UTC")
@@ -252,7 +254,8 @@ def test_columns_are_there_whatever_the_records_hold(make: Make, records: list[R
         "parity",
     }  # named by what a record holds
     full, few = (
-        pq.read_table(pa.BufferReader(export.parquet(make(r)))) for r in (session(), records)
+        pq.read_table(pa.BufferReader(b"".join(export.parquet(make(r)))))
+        for r in (session(), records)
     )
     fields = [field for field in full.schema if field.name.partition(".")[0] not in own]
 
