@@ -6,6 +6,7 @@ Every verdict of the session is held against its noise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -45,9 +46,14 @@ class Noise:
 
 def floor_of(noise: Noise | None) -> float:
     """Return the largest |ln ratio| that the A/A interval reaches; infinite where there is none."""
-    if noise is None or noise.again.low is None or noise.again.high is None:
+    return math.inf if noise is None else _reach(noise.again)
+
+
+def _reach(again: Estimate) -> float:
+    """Return the largest |ln ratio| in an A/A ratio's interval; infinite where there is none."""
+    if again.low is None or again.high is None:
         return math.inf
-    return max(abs(math.log(noise.again.low)), abs(math.log(noise.again.high)))
+    return max(abs(math.log(again.low)), abs(math.log(again.high)))
 
 
 def noise_of(records: Sequence[Record]) -> Noise | None:
@@ -79,7 +85,7 @@ def false_verdicts(records: Sequence[Record], alpha: float) -> int:
     pairs = good(records, "noise")
     found = 0
     for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True):
-        floor = floor_of(noise_of([other]))
+        floor = _reach(stats.nested_ratio(samples([other], "twin"), samples([other])))
         comparison = stats.compare_side_by_side(samples([pair], "twin"), samples([pair]), MARGIN)
         (verdict,) = stats.verdicts([comparison], floor, MARGIN, alpha)
         found += verdict in (Verdict.FASTER, Verdict.SLOWER)
@@ -95,11 +101,17 @@ def found_share(records: Sequence[Record], spike: str, pairs: int, draws: int = 
         pairs: of processes in a smaller session.
         draws: of such sessions, by a fixed seed.
     """
-    generator, measured = np.random.default_rng(0), good(records, "noise")
+    measured = good(records, "noise")
     sides = zip(samples(measured, spike), samples(measured, base_of(spike)), strict=True)
     ratios = np.array([stats.paired_ratio(*pair).value for pair in sides])
-    drawn = [generator.choice(len(ratios), pairs, replace=False) for _ in range(draws)]
-    return stats.share_above_one(ratios[np.array(drawn)])
+    return stats.share_above_one(ratios[_drawn(len(ratios), pairs, draws)])
+
+
+@cache
+def _drawn(n: int, size: int, draws: int) -> np.ndarray:
+    """Return so many draws of different numbers below n, (draws, size): the same at each call."""
+    generator = np.random.default_rng(0)
+    return np.array([generator.choice(n, size, replace=False) for _ in range(draws)])
 
 
 def _spread(tops: Samples, bottoms: Samples) -> float | None:
