@@ -16,6 +16,7 @@ import base64
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -561,32 +562,39 @@ class Record(Part):
     def to_json(self) -> str:
         """Return the record as one line of JSON, with a digest of its content at the end."""
         body = self.model_dump_json(by_alias=True)
-        return f'{body[:-1]},"digest":"{_sha256(_canonical(json.loads(body)))}"}}'
+        return f'{body[:-1]},"digest":"{_digest(json.loads(body))}"}}'
 
     @classmethod
-    def from_json(cls, line: str) -> Self:
-        """Return the record of a line. Raises ValueError saying what is wrong, and where."""
-        return cls.of_document(_document(line))
+    def from_json(cls, line: str, *, was_checked: bool = False) -> Self:
+        """Return the record of a line, of any schema.
+
+        Args:
+            line: of JSON.
+            was_checked: whether the line is known to be one whose digest was right.
+
+        Raises:
+            ValueError: it says what is wrong, and where.
+        """
+        return cls.of_document(_document(line), line, was_checked=was_checked)
 
     @classmethod
-    def of_document(cls, written: Mapping[str, Any]) -> Self:
-        """Return the record that a line's JSON object holds, of any schema. Raises ValueError."""
+    def of_document(cls, written: Mapping[str, Any], line: str, *, was_checked: bool) -> Self:
+        """Return the record of a line that holds this JSON object: see `from_json`."""
         try:
-            return cls._of_document(written)
+            return cls._of_document(written, line, was_checked=was_checked)
         except RecursionError as error:  # what can just be read may be too deep to be written
             raise ValueError(f"nested too deeply: {error}") from error
 
     @classmethod
-    def _of_document(cls, written: Mapping[str, Any]) -> Self:
+    def _of_document(cls, written: Mapping[str, Any], line: str, *, was_checked: bool) -> Self:
         document = dict(written)
         digest = document.pop("digest", None)
-        canonical = _canonical(document)
-        if digest is not None and digest != _sha256(canonical):
+        if not was_checked and digest is not None and digest != _digest(document):
             raise ValueError("its digest does not match: the line was changed after it was written")
         for schema in range(document["schema"], SCHEMA):
             document = MIGRATIONS[schema](document)
-        if _is_plain(canonical):
-            # Two thirds of the time of writing it as JSON once more, which decides in doubt.
+        if _is_plain(line):
+            # Takes a third of the time of writing JSON for pydantic. That decides in doubt.
             with suppress(ValueError, OverflowError):
                 return cls.model_validate(document)
         try:
@@ -637,12 +645,9 @@ def _document(line: str) -> dict[str, Any]:
     return document
 
 
-def _canonical(document: Mapping[str, Any]) -> str:
-    """Return a record's content as text that is the same however its line was laid out."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
-
-
-def _sha256(text: str) -> str:
+def _digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record's content, however its line was laid out."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -735,7 +740,7 @@ class Line:
         schema: the one that it was written in.
         has_digest: whether it ends with one.
         start: bytes before it in the file.
-        end: bytes up to its end.
+        checksum: CRC-32 of its bytes.
     """
 
     path: Path
@@ -744,7 +749,7 @@ class Line:
     schema: int
     has_digest: bool
     start: int
-    end: int
+    checksum: int
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.number}"
@@ -787,54 +792,47 @@ def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
     return good, damaged
 
 
-def walk(path: Path) -> Iterator[Line | DamagedLine]:
+def walk(
+    path: Path, start: int = 0, end: float = math.inf, *, were_checked: bool = False
+) -> Iterator[Line | DamagedLine]:
     """Yield a file's lines as they are read, those with records and the damaged; no blank ones.
 
     A line longer than MAX_LINE_BYTES is damaged, and counts as several. After MOST_DAMAGED_LINES
     the rest of the file is left unread, as the last of them says. Raises OSError if the file is
     unreadable.
+
+    Args:
+        path: the file.
+        start: bytes before the first line to be read; that one has the number 1.
+        end: bytes from which on no line is read.
+        were_checked: whether the digests of these lines are known to be right.
     """
-    n_damaged = start = 0
+    n_damaged = 0
     with path.open("rb") as file:
+        if start:
+            file.seek(start)
         for number, line in enumerate(raw_lines(file), start=1):
+            if start >= end:
+                return
             if line.strip():
                 if n_damaged == MOST_DAMAGED_LINES:
                     yield DamagedLine(path, number, "too many damaged lines: not read on")
                     return
-                told = _line(path, number, start, line)
+                told = _line(path, number, start, line, was_checked=were_checked)
                 n_damaged += isinstance(told, DamagedLine)
                 yield told
             start += len(line)
 
 
-def records_between(path: Path, start: int, end: int) -> Iterator[Record]:
-    """Yield the records of the lines from one place of a file to another, damaged ones left out.
-
-    Args:
-        path: the file.
-        start: bytes before the first of the lines.
-        end: bytes up to the end of the last one.
-    """
-    with path.open("rb") as file:
-        file.seek(start)
-        for line in raw_lines(file):
-            try:
-                record = Record.from_json(line.decode())
-            except (ValueError, OverflowError):  # `walk` has told it
-                record = None
-            if record is not None:
-                yield record
-            start += len(line)
-            if start >= end:
-                return
-
-
-def _line(path: Path, number: int, start: int, line: bytes) -> Line | DamagedLine:
+def _line(
+    path: Path, number: int, start: int, line: bytes, *, was_checked: bool
+) -> Line | DamagedLine:
     try:
-        written = _document(line.decode())
-        record = Record.of_document(written)
+        text = line.decode()
+        written = _document(text)
+        record = Record.of_document(written, text, was_checked=was_checked)
     except (ValueError, OverflowError) as error:  # of an integer that no float holds
         is_newer = isinstance(error, NewerSchemaError)
         return DamagedLine(path, number, _brief(str(error)), is_newer)
     signed = written.get("digest") is not None
-    return Line(path, number, record, written["schema"], signed, start, start + len(line))
+    return Line(path, number, record, written["schema"], signed, start, zlib.crc32(line))

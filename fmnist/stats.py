@@ -114,6 +114,11 @@ def geometric_mean(values: Sequence[float]) -> Estimate:
     return nested_mean([values])
 
 
+def bare_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean alone, without its interval. It raises what that raises."""
+    return math.exp(_mean(_logs([values])[0]))
+
+
 def paired_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate:
     """Return the geometric mean of the ratios of rounds that ran side by side.
 
@@ -280,7 +285,7 @@ def smallest_effect(samples_a: Samples, samples_b: Samples, power: float = 0.95)
     pairs = _replicates(_log_ratios(samples_a, samples_b))
     if len(samples_a) == 1:
         return None
-    quantiles = stats.t.ppf([(1 + CONFIDENCE) / 2, power], len(pairs) - 1)
+    quantiles = special.stdtrit(len(pairs) - 1, [(1 + CONFIDENCE) / 2, power])
     return math.expm1(float(np.sum(quantiles) * stats.sem(pairs)))
 
 
@@ -504,8 +509,8 @@ def _unseen(ratio: Estimate, alpha: float) -> float:
     if ratio.processes > 1 or ratio.low is None or ratio.high is None:
         return 0.0
     half_width = math.log(ratio.high / ratio.low) / 2
-    as_tested = stats.t.ppf((1 + CONFIDENCE) / 2, ratio.n - 1)
-    as_asked = stats.t.ppf(1 - alpha / 2, ratio.n - 1)
+    as_tested = special.stdtrit(ratio.n - 1, (1 + CONFIDENCE) / 2)
+    as_asked = special.stdtrit(ratio.n - 1, 1 - alpha / 2)
     return half_width * math.sqrt(ratio.n + 1) * float(as_asked / as_tested)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from fmnist.record import DamagedLine, Line, Record, records_between, walk
+from fmnist.record import DamagedLine, Line, Record, walk
 from fmnist.report.choose import (
     Outline,
     newest_rows,
@@ -33,16 +33,18 @@ class Stretch:
     Attributes:
         path: of the file.
         start: bytes before the first of the lines.
-        end: bytes up to the end of the last one.
-        number: of the first record among all records of all files, from 0.
+        last: bytes before the last one.
         size: how many records they hold.
+        checksum: of all lines that hold one.
+        number: of the first record among all records of all files, from 0.
     """
 
     path: Path
     start: int
-    end: int
-    number: int
+    last: int
     size: int
+    checksum: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class Archive:
         for (_, key), numbered in groupby(self._good(), _file_and_session):
             lines = [line for _, line in numbered]
             first, last = lines[0], lines[-1]
-            stretch = Stretch(first.path, first.start, last.end, before, len(lines))
+            place = first.path, first.start, last.start
+            stretch = Stretch(*place, len(lines), _checksum(lines), before)
             before += stretch.size
             if key not in sessions:
                 sessions[key] = _session([stretch], [line.record for line in lines])
@@ -140,18 +143,21 @@ class Archive:
     def _records_of(self, stretches: Iterable[Stretch]) -> list[Record]:
         found: list[Record] = []
         for stretch in stretches:
-            there = [self._change(record) for record in self._between(stretch)]
-            if len(there) != stretch.size:
+            lines = [line for line in self._between(stretch) if isinstance(line, Line)]
+            if _checksum(lines) != stretch.checksum:
                 raise ChangedError(f"{stretch.path} was changed while it was read: start again")
-            found += there
+            found += [self._change(line.record) for line in lines]
         return found
 
-    def _between(self, stretch: Stretch) -> Iterator[Record]:
-        path, start, end = stretch.path, stretch.start, stretch.end
+    def _between(self, stretch: Stretch) -> Iterator[Line | DamagedLine]:
+        path, start, last = stretch.path, stretch.start, stretch.last
         if path not in self._held:
-            return records_between(path, start, end)
-        good = (line for line in self._held[path] if isinstance(line, Line))
-        return (line.record for line in good if start <= line.start < end)
+            return walk(path, start, last + 1, were_checked=True)
+        return (t for t in self._held[path] if isinstance(t, Line) and start <= t.start <= last)
+
+
+def _checksum(lines: Iterable[Line]) -> int:
+    return hash(tuple(line.checksum for line in lines))
 
 
 def _itself(record: Record) -> Record:

@@ -6,7 +6,7 @@ Every verdict of the session is held against its noise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -26,22 +26,51 @@ class Noise:
     """A session's cell against itself, and against itself with known extra steps.
 
     Attributes:
-        cell: which one.
-        again: the A/A ratio of its processes.
-        spikes: by name (as in `grid.SPIKES`), the ratio that was found for the extra steps.
-        smallest_effect: the smallest relative effect that such a comparison finds 95 % of the
-            time; None with a single pair of processes.
-        spread_in_turn: coefficient of variation of the ratio over pairs of processes.
-        spread_apart: the same, each process held against the twin of the next pair, which did not
-            take turns with it; both None with fewer than three pairs.
+        pairs: the session's records of task `noise`, at least one.
     """
 
-    cell: Cell
-    again: Estimate
-    spikes: dict[str, Estimate]
-    smallest_effect: float | None
-    spread_in_turn: float | None
-    spread_apart: float | None
+    pairs: tuple[Record, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        return self.pairs[0].cell
+
+    @cached_property
+    def again(self) -> Estimate:
+        """The A/A ratio of its processes."""
+        return stats.nested_ratio(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @cached_property
+    def spikes(self) -> dict[str, Estimate]:
+        """By name (as in `grid.SPIKES`), the ratio that was found for the extra steps."""
+        return {
+            name: stats.nested_ratio(samples(self.pairs, name), samples(self.pairs, base_of(name)))
+            for name in SPIKES
+            if all({name, base_of(name)} <= pair.beside_s.keys() for pair in self.pairs)
+        }
+
+    @property
+    def smallest_effect(self) -> float | None:
+        """The smallest relative effect that such a comparison finds 95 % of the time.
+
+        None with a single pair of processes.
+        """
+        return stats.smallest_effect(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @property
+    def spread_in_turn(self) -> float | None:
+        """Coefficient of variation of the ratio over pairs; None with fewer than three."""
+        return _spread(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @property
+    def spread_apart(self) -> float | None:
+        """The same, each process held against the twin of the next pair.
+
+        The two did not take turns.
+        """
+        twin = samples(self.pairs, "twin")
+        return _spread(twin[1:] + twin[:1], samples(self.pairs))
 
 
 def floor_of(noise: Noise | None) -> float:
@@ -59,21 +88,7 @@ def _reach(again: Estimate) -> float:
 def noise_of(records: Sequence[Record]) -> Noise | None:
     """Return the noise of one session's records; None if it did not measure its own."""
     pairs = good(records, "noise")
-    if not pairs:
-        return None
-    base, twin = samples(pairs), samples(pairs, "twin")
-    return Noise(
-        cell=pairs[0].cell,
-        again=stats.nested_ratio(twin, base),
-        spikes={
-            name: stats.nested_ratio(samples(pairs, name), samples(pairs, base_of(name)))
-            for name in SPIKES
-            if all({name, base_of(name)} <= pair.beside_s.keys() for pair in pairs)
-        },
-        smallest_effect=stats.smallest_effect(twin, base),
-        spread_in_turn=_spread(twin, base),
-        spread_apart=_spread(twin[1:] + twin[:1], base),
-    )
+    return Noise(tuple(pairs)) if pairs else None
 
 
 def false_verdicts(records: Sequence[Record], alpha: float) -> int:
@@ -119,7 +134,7 @@ def _spread(tops: Samples, bottoms: Samples) -> float | None:
     if len(tops) < FEWEST_FOR_A_SPREAD:
         return None
     ratios = [
-        stats.geometric_mean(top).value / stats.geometric_mean(bottom).value
+        stats.bare_mean(top) / stats.bare_mean(bottom)
         for top, bottom in zip(tops, bottoms, strict=True)
     ]
     return float(np.std(ratios, ddof=1) / np.mean(ratios))
