@@ -109,15 +109,16 @@ def _show_epochs(runs: Sequence[Sequence[Record]], form: str) -> None:
 
 def _show(archive: Archive, form: str | None, against: str | None) -> None:
     """Print a summary of each run in a terminal, else every table; a run at a time is held."""
-    runs = archive.runs()
-    if not archive.size:
-        raise BadInput(NO_RECORDS)
     if form is None and sys.stdout.isatty():
         console = Console()
-        for run in runs:
+        for run in archive.runs():
             console.print(compact(run, against))
     else:
-        print_tables(runs, form or "text", against)
+        make = partial(tables.text_of_session, form=form or "text", against=against)
+        for text in archive.made(make):
+            click.echo(text, nl=False)
+    if not archive.size:
+        raise BadInput(NO_RECORDS)
 
 
 def write(path: Path, content: str | bytes | Iterable[bytes]) -> None:
@@ -152,13 +153,6 @@ def fail_if_damaged(lines: int) -> None:
 def _record_files(paths: tuple[Path, ...]) -> list[Path]:
     """Return the files, folders replaced by the records files in them."""
     return [f for p in paths for f in (sorted(p.glob("*.jsonl")) if p.is_dir() else [p])]
-
-
-def print_tables(runs: Iterable[Sequence[Record]], form: str, against: str | None) -> None:
-    """Print every table of each run."""
-    for run in runs:
-        for table in tables.of_session(run, against):
-            click.echo(render(table, form))
 
 
 def _limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
