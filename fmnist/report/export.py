@@ -40,6 +40,8 @@ WHOLE_EPOCHS = {"plain", "twin", *map(grid.base_of, grid.SPIKES)} | (
 )
 """The variants of `beside_s` that pass through as many images as the epochs beside them."""
 
+WRITTEN_AS_THEY_ARE = {int, float, type(None)}
+"""By the writer of CSV, and most of a table's cells."""
 LISTS_OF_TIMES = {"epoch_s", "processor_s", "beside_s", "audit_s", "predict_s", "latency_s"}
 KINDS: Mapping[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 """By the type of a field in its JSON Schema, that of a column."""
@@ -251,7 +253,7 @@ def csv_lines(export: Export) -> Iterator[str]:
     writer = csv.writer(line, lineterminator="\n")
     rows = ([row.get(name) for name in export.columns] for row in export.rows)
     for cells in itertools.chain([export.columns], rows):
-        writer.writerow(map(_cell, cells))
+        writer.writerow([c if type(c) in WRITTEN_AS_THEY_ARE else _cell(c) for c in cells])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
