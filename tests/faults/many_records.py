@@ -1,7 +1,8 @@
 """Writes a folder of many records, and measures the commands that read it.
 
-Usage: python tests/faults/many_records.py [N ...] [--keep FOLDER]; it prints, for each command, the
-wall time and the peak memory of a process of its own. 100,000 records take half a gigabyte of disk.
+Usage: python tests/faults/many_records.py [N ...] [--times N]; it prints, for each command and
+size, the wall time and the most memory that its processes held. 100,000 records and the table that
+is made of them take 1.2 GB of disk for a while.
 
 The records are those of the published sessions of SOURCES, as other machines at other times would
 have written them: each time is longer by the machine's factor and a round's own. A quarter of
@@ -11,19 +12,20 @@ the sessions has no training and no noise, so it is put together with the others
 import argparse
 import itertools
 import math
-import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from fmnist.record import Record, read, throughput
 
@@ -36,13 +38,22 @@ UNTRAINED = ("startup", "parity", "breakdown")
 APART = timedelta(minutes=7)
 ROUND_SPREAD = 0.005
 SESSION_SPREAD = 0.01
+SIZES = (1_000, 10_000, 100_000)
+LOOK_EVERY_S = 0.1
 FMNIST = (sys.executable, "-m", "fmnist")
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: wall seconds, and the most memory that it held."""
+    """What a command took.
+
+    Attributes:
+        seconds: of wall time.
+        peak_bytes: the most resident memory of its processes together, looked at in turn; pages
+            that they share count for each.
+        status: what it ended with.
+    """
 
     seconds: float
     peak_bytes: int
@@ -106,11 +117,58 @@ def _elsewhere(record: Record, factor: float, draw: random.Random) -> Record:
     return record.model_copy(update=update)
 
 
-def measured(command: Sequence[str], output: Path) -> Cost:
-    """Run a command in a process of its own, its output into a file."""
-    start = time.perf_counter()
-    with output.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return Cost(time.perf_counter() - start, 1024 * usage.ru_maxrss, process.returncode)
+def measured(command: Sequence[str]) -> Cost:
+    """Run a command in a process of its own, what it prints into nothing."""
+    start, peak_bytes = time.perf_counter(), 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        parent = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak_bytes = max(peak_bytes, _resident_bytes(parent))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_EVERY_S)
+    return Cost(time.perf_counter() - start, peak_bytes, process.returncode)
+
+
+def _resident_bytes(parent: psutil.Process) -> int:
+    found = 0
+    with suppress(psutil.NoSuchProcess):
+        for process in (parent, *parent.children(recursive=True)):
+            found += process.memory_info().rss
+    return found
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Return the commands that are measured, by name."""
+    records, table = str(folder / "records"), str(folder / "table.csv")
+    return {
+        "report": [*FMNIST, "report", records],
+        "check": [*FMNIST, "check", records],
+        "export": [*FMNIST, "export", records, "--to", table],
+    }
+
+
+def main() -> int:
+    """Measure each command at each size, print what it took, and return the status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, metavar="N")
+    parser.add_argument("--times", type=int, default=3, help="how often each command is run")
+    arguments = parser.parse_args()
+    failed = False
+    for n in arguments.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            written = write(Path(folder) / "records", n)
+            for name, command in commands(Path(folder)).items():
+                costs = [measured(command) for _ in range(arguments.times)]
+                seconds = [cost.seconds for cost in costs]
+                print(
+                    f"{name} of {written:,} records: {min(seconds):.1f} s at best, "
+                    f"{max(seconds):.1f} s at worst of {len(costs)}; "
+                    f"{max(cost.peak_bytes for cost in costs) / MIB:,.0f} MiB at most",
+                    flush=True,
+                )
+                failed |= any(cost.status for cost in costs)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
