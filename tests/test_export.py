@@ -242,6 +242,18 @@ def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
 
 
 @MAKES
+def test_groups_of_rows_are_one_table(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written three rows at a time holds what one written at once does."""
+    whole = pq.read_table(pa.BufferReader(b"".join(export.parquet(make(session())))))
+    monkeypatch.setattr(export, "ROWS_OF_A_GROUP", 3)
+    parts = list(export.parquet(make(session())))
+    file = pq.ParquetFile(pa.BufferReader(b"".join(parts)))
+
+    assert file.read().equals(whole, check_metadata=True)
+    assert file.num_row_groups == math.ceil(len(whole) / 3) == len(parts) - 1
+
+
+@MAKES
 @pytest.mark.parametrize("records", [[], [failed()], [failed(), failed(backend="jax")]])
 def test_columns_are_there_whatever_the_records_hold(make: Make, records: list[Record]) -> None:
     """No records, or only failures, make a table with the columns and types of any other."""

@@ -379,13 +379,20 @@ def test_a_line_is_as_valid_as_its_json_is_to_pydantic(
     assert outcome(Record.from_json, changed) == outcome(Record.model_validate_json, changed)
 
 
-@pytest.mark.parametrize("depth", [10, 149, 198, 199, 200, 201, 500])
-def test_nesting_is_refused_where_pydantic_refuses_it(depth: int) -> None:
-    """How deep a fact may be nested does not depend on which way a line is read."""
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *("[" * depth + "]" * depth for depth in (10, 149, 198, 199, 200, 201, 500)),
+        *(r'"\ud800"', r'"\udfff\ud800"', r'"\ud83d\ude00"', r'"\u0000"', r'{"\uD800": 1}'),
+        *("NaN", "-Infinity", "1e400", "-0", "9" * 4_300, "9" * 4_301),
+    ],
+)
+def test_a_fact_is_as_valid_as_it_is_to_pydantic(fact: str) -> None:
+    """Where a record may hold anything, that is refused too which pydantic's JSON cannot hold."""
     content = json.loads(record().to_json())
     del content["digest"]
     content["machine"]["fact"] = None
-    line = json.dumps(content).replace('"fact": null', f'"fact": {"[" * depth}{"]" * depth}')
+    line = json.dumps(content).replace('"fact": null', f'"fact": {fact}')
 
     assert outcome(Record.from_json, line) == outcome(Record.model_validate_json, line)
 
