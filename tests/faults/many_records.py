@@ -13,6 +13,7 @@ import argparse
 import itertools
 import math
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -50,12 +51,15 @@ class Cost:
 
     Attributes:
         seconds: of wall time.
+        processor_s: of processor time, of its processes together: what other programs take is not
+            in it.
         peak_bytes: the most resident memory of its processes together, looked at in turn; pages
             that they share count for each.
         status: what it ended with.
     """
 
     seconds: float
+    processor_s: float
     peak_bytes: int
     status: int
 
@@ -119,14 +123,21 @@ def _elsewhere(record: Record, factor: float, draw: random.Random) -> Record:
 
 def measured(command: Sequence[str]) -> Cost:
     """Run a command in a process of its own, what it prints into nothing."""
-    start, peak_bytes = time.perf_counter(), 0
+    start, before, peak_bytes = time.perf_counter(), _processor_s(), 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         parent = psutil.Process(process.pid)
         while process.poll() is None:
             peak_bytes = max(peak_bytes, _resident_bytes(parent))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_EVERY_S)
-    return Cost(time.perf_counter() - start, peak_bytes, process.returncode)
+    seconds = time.perf_counter() - start
+    return Cost(seconds, _processor_s() - before, peak_bytes, process.returncode)
+
+
+def _processor_s() -> float:
+    """Return the processor time of all processes that this one has started and seen end."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _resident_bytes(parent: psutil.Process) -> int:
@@ -163,6 +174,7 @@ def main() -> int:
                 print(
                     f"{name} of {written:,} records: {min(seconds):.1f} s at best, "
                     f"{max(seconds):.1f} s at worst of {len(costs)}; "
+                    f"processors {min(cost.processor_s for cost in costs):.1f} s; "
                     f"{max(cost.peak_bytes for cost in costs) / MIB:,.0f} MiB at most",
                     flush=True,
                 )
