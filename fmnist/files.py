@@ -6,7 +6,7 @@ import secrets
 import signal
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,24 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a person ends a session."""
 
 
-def replace(path: Path, content: str | bytes) -> None:
+def replace(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Write a file so that a reader finds the old content or the new one, never a part.
 
-    The new content is written beside the file, brought to the disk, and renamed. A file that is
-    replaced keeps its permissions; a new one has those of any new file. Folders above are made.
+    The new content, whole or part by part as it comes, is written beside the file, brought to the
+    disk, and renamed. A file that is replaced keeps its permissions; a new one has those of any new
+    file. Folders above are made.
 
     Raises OSError, with the file as it was, where that cannot be done, and for a path that leads
     to anything but a regular file: a link would be lost, and a device must not become a file.
     """
     data = content.encode() if isinstance(content, str) else content
+    parts = [data] if isinstance(data, bytes) else data
     path.parent.mkdir(parents=True, exist_ok=True)
     permissions = _permissions(path)
     beside = path.with_name(f".{secrets.token_hex(8)}.tmp")  # as long as the path's name is not
     try:
         with beside.open("xb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         if permissions is not None:

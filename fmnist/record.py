@@ -17,7 +17,9 @@ import base64
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal, Self
@@ -34,6 +36,8 @@ MOST_VALUES = 20_000
 MOST_COMPLAINTS = 5
 """About one line that are told."""
 LONGEST_COMPLAINT = 500
+MOST_BRACKETS = 150
+"""In a plain line: what opens fewer is not nested deeper than any reader of JSON allows."""
 MOST_DAMAGED_LINES = 1_000
 """In a file: beyond them it is no file of records, and is read no further."""
 
@@ -601,26 +605,38 @@ class Record(Part):
         return f'{body[:-1]},"digest":"{_digest(json.loads(body))}"}}'
 
     @classmethod
-    def from_json(cls, line: str) -> Self:
-        """Return the record of a line. Raises ValueError saying what is wrong, and where."""
-        return cls.of_document(_document(line))
+    def from_json(cls, line: str, *, was_checked: bool = False) -> Self:
+        """Return the record of a line, of any schema.
+
+        Args:
+            line: of JSON.
+            was_checked: whether the line is known to be one whose digest was right.
+
+        Raises:
+            ValueError: it says what is wrong, and where.
+        """
+        return cls.of_document(_document(line), line, was_checked=was_checked)
 
     @classmethod
-    def of_document(cls, written: Mapping[str, Any]) -> Self:
-        """Return the record that a line's JSON object holds, of any schema. Raises ValueError."""
+    def of_document(cls, written: Mapping[str, Any], line: str, *, was_checked: bool) -> Self:
+        """Return the record of a line that holds this JSON object: see `from_json`."""
         try:
-            return cls._of_document(written)
+            return cls._of_document(written, line, was_checked=was_checked)
         except RecursionError as error:  # what can just be read may be too deep to be written
             raise ValueError(f"nested too deeply: {error}") from error
 
     @classmethod
-    def _of_document(cls, written: Mapping[str, Any]) -> Self:
+    def _of_document(cls, written: Mapping[str, Any], line: str, *, was_checked: bool) -> Self:
         document = dict(written)
         digest = document.pop("digest", None)
-        if digest is not None and digest != _digest(document):
+        if not was_checked and digest is not None and digest != _digest(document):
             raise ValueError("its digest does not match: the line was changed after it was written")
         for schema in range(document["schema"], SCHEMA):
             document = MIGRATIONS[schema](document)
+        if _is_plain(line):
+            # Takes a third of the time of writing JSON for pydantic. That decides in doubt.
+            with suppress(ValueError, OverflowError):
+                return cls.model_validate(document)
         try:
             return cls.model_validate_json(json.dumps(document))
         except ValidationError as error:
@@ -673,6 +689,14 @@ def _digest(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a record's content, however its line was laid out."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether what is valid as Python's objects is valid JSON to pydantic as well.
+
+    That refuses halves of surrogate pairs, which are among what is escaped, and deep nesting.
+    """
+    return "\\u" not in text and text.count("{") + text.count("[") < MOST_BRACKETS
 
 
 def _from_1(document: dict[str, Any]) -> dict[str, Any]:
@@ -748,13 +772,25 @@ def append(record: Record, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Line:
-    """A line that holds a record; `schema` is the one that it was written in."""
+    """A line that holds a record.
+
+    Attributes:
+        path: of the file.
+        number: of the line, from 1.
+        record: what it holds.
+        schema: the one that it was written in.
+        has_digest: whether it ends with one.
+        start: bytes before it in the file.
+        checksum: CRC-32 of its bytes.
+    """
 
     path: Path
     number: int
     record: Record
     schema: int
     has_digest: bool
+    start: int
+    checksum: int
 
     def __str__(self) -> str:
         return f"{self.path}, line {self.number}"
@@ -786,28 +822,58 @@ def raw_lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def read_lines(path: Path) -> tuple[list[Line], list[DamagedLine]]:
-    """Return a file's lines, those that hold records and those that are damaged; no blank ones.
+    """Return a file's lines, those that hold records and those that are damaged: see `walk`."""
+    good: list[Line] = []
+    damaged: list[DamagedLine] = []
+    for line in walk(path):
+        if isinstance(line, Line):
+            good.append(line)
+        else:
+            damaged.append(line)
+    return good, damaged
+
+
+def walk(
+    path: Path, start: int = 0, end: float = math.inf, *, were_checked: bool = False
+) -> Iterator[Line | DamagedLine]:
+    """Yield a file's lines as they are read, those with records and the damaged; no blank ones.
 
     A line longer than MAX_LINE_BYTES is damaged, and counts as several. After MOST_DAMAGED_LINES
     the rest of the file is left unread, as the last of them says. Raises OSError if the file is
     unreadable.
+
+    Args:
+        path: the file.
+        start: bytes before the first line to be read; that one has the number 1.
+        end: bytes from which on no line is read.
+        were_checked: whether the digests of these lines are known to be right.
     """
-    good: list[Line] = []
-    damaged: list[DamagedLine] = []
+    n_damaged = 0
     with path.open("rb") as file:
+        if start:
+            file.seek(start)
         for number, line in enumerate(raw_lines(file), start=1):
-            if not line.strip():
-                continue
-            if len(damaged) == MOST_DAMAGED_LINES:
-                damaged.append(DamagedLine(path, number, "too many damaged lines: not read on"))
-                break
-            try:
-                written = _document(line.decode())
-                record = Record.of_document(written)
-            except (ValueError, OverflowError) as error:  # of an integer that no float holds
-                is_newer = isinstance(error, NewerSchemaError)
-                damaged.append(DamagedLine(path, number, _brief(str(error)), is_newer))
-            else:
-                signed = written.get("digest") is not None
-                good.append(Line(path, number, record, written["schema"], signed))
-    return good, damaged
+            if start >= end:
+                return
+            if line.strip():
+                if n_damaged == MOST_DAMAGED_LINES:
+                    yield DamagedLine(path, number, "too many damaged lines: not read on")
+                    return
+                told = _line(path, number, start, line, was_checked=were_checked)
+                n_damaged += isinstance(told, DamagedLine)
+                yield told
+            start += len(line)
+
+
+def _line(
+    path: Path, number: int, start: int, line: bytes, *, was_checked: bool
+) -> Line | DamagedLine:
+    try:
+        text = line.decode()
+        written = _document(text)
+        record = Record.of_document(written, text, was_checked=was_checked)
+    except (ValueError, OverflowError) as error:  # of an integer that no float holds
+        is_newer = isinstance(error, NewerSchemaError)
+        return DamagedLine(path, number, _brief(str(error)), is_newer)
+    signed = written.get("digest") is not None
+    return Line(path, number, record, written["schema"], signed, start, zlib.crc32(line))

@@ -56,7 +56,9 @@ def from_csv(made: export.Export) -> list[dict[str, str]]:
 
 def from_parquet(made: export.Export) -> list[dict[str, Any]]:
     """Return what pyarrow finds, row by row."""
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(export.parquet(made))).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(
+        pa.BufferReader(b"".join(export.parquet(made)))
+    ).to_pylist()
     return rows
 
 
@@ -224,7 +226,7 @@ def test_lists_that_are_no_times_are_text() -> None:
 @MAKES
 def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
     """Columns are typed, dates in UTC; version, schema and table are in the file's metadata."""
-    table = pq.read_table(pa.BufferReader(export.parquet(make(session()))))
+    table = pq.read_table(pa.BufferReader(b"".join(export.parquet(make(session())))))
     types = dict(zip(table.schema.names, table.schema.types, strict=True))
 
     assert types["started_at"] == pa.timestamp("us", tz="UTC")
@@ -240,6 +242,18 @@ def test_parquet_has_types_and_says_what_it_is(make: Make) -> None:
 
 
 @MAKES
+def test_groups_of_rows_are_one_table(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written three rows at a time holds what one written at once does."""
+    whole = pq.read_table(pa.BufferReader(b"".join(export.parquet(make(session())))))
+    monkeypatch.setattr(export, "ROWS_OF_A_GROUP", 3)
+    parts = list(export.parquet(make(session())))
+    file = pq.ParquetFile(pa.BufferReader(b"".join(parts)))
+
+    assert file.read().equals(whole, check_metadata=True)
+    assert file.num_row_groups == math.ceil(len(whole) / 3) == len(parts) - 1
+
+
+@MAKES
 @pytest.mark.parametrize("records", [[], [failed()], [failed(), failed(backend="jax")]])
 def test_columns_are_there_whatever_the_records_hold(make: Make, records: list[Record]) -> None:
     """No records, or only failures, make a table with the columns and types of any other."""
@@ -252,7 +266,8 @@ def test_columns_are_there_whatever_the_records_hold(make: Make, records: list[R
         "parity",
     }  # named by what a record holds
     full, few = (
-        pq.read_table(pa.BufferReader(export.parquet(make(r)))) for r in (session(), records)
+        pq.read_table(pa.BufferReader(b"".join(export.parquet(make(r)))))
+        for r in (session(), records)
     )
     fields = [field for field in full.schema if field.name.partition(".")[0] not in own]
 

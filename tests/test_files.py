@@ -24,6 +24,17 @@ def test_content_is_what_was_given(tmp_path: Path, content: str | bytes) -> None
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_content_that_fails_half_way_leaves_the_file(tmp_path: Path) -> None:
+    """Parts are written one after another; if making one fails, the old content stays."""
+    path = tmp_path / "table.csv"
+    replace(path, iter([b"a", b"", b"bc"]))
+    with pytest.raises(ZeroDivisionError):
+        replace(path, (bytes(1 // n) for n in (1, 1, 0)))
+
+    assert path.read_bytes() == b"abc"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_reader_keeps_the_file_that_it_opened(

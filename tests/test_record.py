@@ -3,6 +3,8 @@
 import json
 import math
 import tempfile
+from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from samples import RESULT, counted, failed, fields, noise, parity, record
+from samples import RESULT, counted, failed, fields, learned, noise, parity, race, record
 
 from fmnist.record import MIGRATIONS, SCHEMA, Parity, Record, append, packed, read, unpacked
 
@@ -325,6 +327,74 @@ def test_certificate_tolerates_what_it_compares() -> None:
     """A certificate with a difference that has no tolerance cannot be built."""
     with pytest.raises(ValueError, match="the same keys"):
         parity(parity=certificate().model_dump() | {"tolerances": {"outputs": 1e-5}})
+
+
+ODD_VALUES = st.recursive(
+    st.one_of(
+        *(st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.just("\ud800")),
+        st.sampled_from([0, 1, -1, 2**53 + 1, 2**63, 10**16, 10**400, 1e300, 1e400, 3.0, -0.0]),
+        st.sampled_from(["1", " 1 ", "1_0", "1.0", "NaN", "inf", "true", "1e-3", "-0", ""]),
+        st.sampled_from(["2026-11-21T00:00:00Z", "2026-11-21T00:00", "2026-11-21", "1700000000"]),
+        st.sampled_from([RESULT, counted()["peaks"], [[[[[]]]]], {"": {"": []}}, 1_700_000_000]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+VALID = [
+    record(correct=packed(np.arange(2_000) < 1_500), **counted()).to_json(),
+    *(make().to_json() for make in (noise, parity, race, learned, failed)),
+]
+
+
+def places(value: Any) -> list[tuple[Any, str | int]]:  # noqa: ANN401  # what JSON holds
+    """Return where values are in a JSON value: what each is in, and its key or index."""
+    if not isinstance(value, dict | list):
+        return []
+    keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
+    return [found for key in keys for found in [(value, key), *places(value[key])]]
+
+
+def outcome(read_line: Callable[[str], Record], line: str) -> str | None:
+    """Return all of a record that is read, types and order of names included, or None."""
+    try:
+        return repr(read_line(line))
+    except (ValueError, OverflowError, RecursionError):
+        return None
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(VALID), st.lists(st.tuples(st.integers(0), ODD_VALUES), max_size=3))
+def test_a_line_is_as_valid_as_its_json_is_to_pydantic(
+    line: str, changes: list[tuple[int, Any]]
+) -> None:
+    """Whatever stands in a line, it is read if, and as, pydantic reads it as JSON."""
+    document = json.loads(line)
+    del document["digest"]
+    for number, value in changes:
+        there = places(document)
+        inside, key = there[number % len(there)]
+        inside[key] = deepcopy(value)
+    changed = json.dumps(document)
+
+    assert outcome(Record.from_json, changed) == outcome(Record.model_validate_json, changed)
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        *("[" * depth + "]" * depth for depth in (10, 149, 198, 199, 200, 201, 500)),
+        *(r'"\ud800"', r'"\udfff\ud800"', r'"\ud83d\ude00"', r'"\u0000"', r'{"\uD800": 1}'),
+        *("NaN", "-Infinity", "1e400", "-0", "9" * 4_300, "9" * 4_301),
+    ],
+)
+def test_a_fact_is_as_valid_as_it_is_to_pydantic(fact: str) -> None:
+    """Where a record may hold anything, that is refused too which pydantic's JSON cannot hold."""
+    content = json.loads(record().to_json())
+    del content["digest"]
+    content["machine"]["fact"] = None
+    line = json.dumps(content).replace('"fact": null', f'"fact": {fact}')
+
+    assert outcome(Record.from_json, line) == outcome(Record.model_validate_json, line)
 
 
 @settings(deadline=None)

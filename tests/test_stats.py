@@ -26,6 +26,12 @@ def test_geometric_mean_of_known_values() -> None:
     assert estimate.n == 3
 
 
+@given(st.lists(SECONDS, min_size=1, max_size=40))
+def test_bare_mean_is_that_of_the_estimate(values: list[float]) -> None:
+    """The mean without an interval is the mean with one, to the last digit."""
+    assert stats.bare_mean(values) == stats.geometric_mean(values).value
+
+
 def test_one_value_has_no_interval() -> None:
     """One round says nothing about spread: no interval is made up."""
     estimate = stats.geometric_mean([3.0])

@@ -1,7 +1,8 @@
 """The commands that read records: report, compare, check, history, publish."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,19 +12,20 @@ from fmnist import grid, models
 from fmnist.cli.errors import FINDINGS, BadInput
 from fmnist.files import replace
 from fmnist.measure import utc_now
-from fmnist.record import Record, read
+from fmnist.record import Record
 from fmnist.report import check as checking
 from fmnist.report import compare as comparing
 from fmnist.report import export as exporting
 from fmnist.report import history as histories
 from fmnist.report import schema, tables
-from fmnist.report.anonymous import anonymous as without_names
-from fmnist.report.choose import assembled
+from fmnist.report.anonymous import names_in, without
+from fmnist.report.archive import Archive, ChangedError
 from fmnist.report.learned import epoch_tables
 from fmnist.report.render import FORMATS, render
 from fmnist.report.terminal import compact
 from fmnist.report.trust import MARGIN
 
+NO_RECORDS = "no records in these files"
 ANONYMOUS = click.option(
     "--anonymous", is_flag=True, help="leave out names of people and hosts, and paths"
 )
@@ -66,20 +68,23 @@ def report(  # noqa: PLR0913  # one argument for each option
     anonymous: bool,
 ) -> None:
     """Print the tables of records files (or of all files in a folder)."""
-    records, damaged = records_in(files)
-    runs = assembled(without_names(records) if anonymous else records)
-    if page_path is not None:
-        from fmnist.report.page import page
+    archive = _archive(files, anonymous=anonymous)
+    try:
+        if page_path is None and pictures is None and not epochs:
+            _show(archive, form, against)
+        else:
+            runs = list(archive.runs())
+            if page_path is not None:
+                from fmnist.report.page import page
 
-        write(page_path, page(runs, against))
-    if pictures is not None:
-        _draw(runs, against, pictures)
-    if epochs:
-        _show_epochs(runs, form or "text")
-    if page_path is None and pictures is None and not epochs:
-        _check_any(records)
-        _show(runs, form, against)
-    fail_if_damaged(damaged)
+                write(page_path, page(runs, against))
+            if pictures is not None:
+                _draw(runs, against, pictures)
+            if epochs:
+                _show_epochs(runs, form or "text")
+    except ChangedError as error:
+        raise BadInput(str(error)) from error
+    fail_if_damaged(archive.damaged)
 
 
 def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -> None:
@@ -102,17 +107,21 @@ def _show_epochs(runs: Sequence[Sequence[Record]], form: str) -> None:
         click.echo(render(table, form))
 
 
-def _show(runs: Sequence[Sequence[Record]], form: str | None, against: str | None) -> None:
-    """Print a summary of each run in a terminal, else every table."""
+def _show(archive: Archive, form: str | None, against: str | None) -> None:
+    """Print a summary of each run in a terminal, else every table; a run at a time is held."""
     if form is None and sys.stdout.isatty():
         console = Console()
-        for run in runs:
+        for run in archive.runs():
             console.print(compact(run, against))
     else:
-        print_tables(runs, form or "text", against)
+        make = partial(tables.text_of_session, form=form or "text", against=against)
+        for text in archive.made(make):
+            click.echo(text, nl=False)
+    if not archive.size:
+        raise BadInput(NO_RECORDS)
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Replace a file whole, and say so."""
     try:
         replace(path, content)
@@ -123,20 +132,16 @@ def write(path: Path, content: str | bytes) -> None:
 
 def records_in(files: tuple[Path, ...]) -> tuple[list[Record], int]:
     """Return the good records of files or folders, and the number of damaged lines, each told."""
-    records: list[Record] = []
-    damaged = 0
-    for path in _record_files(files):
-        good, bad = read(path)
-        records += good
-        damaged += len(bad)
-        for line in bad:
-            click.echo(f"damaged: {line}", err=True)
-    return records, damaged
+    archive = _archive(files, anonymous=False)
+    return list(archive), archive.damaged
 
 
-def _check_any(records: Sequence[Record]) -> None:
-    if not records:
-        raise BadInput("no records in these files")
+def _archive(files: tuple[Path, ...], *, anonymous: bool) -> Archive:
+    """Return the records of files or folders; their damaged lines are told when they are read."""
+    archive = Archive(_record_files(files), lambda line: click.echo(f"damaged: {line}", err=True))
+    if not anonymous:
+        return archive
+    return archive.changed(partial(without, names_in(archive)))
 
 
 def fail_if_damaged(lines: int) -> None:
@@ -148,13 +153,6 @@ def fail_if_damaged(lines: int) -> None:
 def _record_files(paths: tuple[Path, ...]) -> list[Path]:
     """Return the files, folders replaced by the records files in them."""
     return [f for p in paths for f in (sorted(p.glob("*.jsonl")) if p.is_dir() else [p])]
-
-
-def print_tables(runs: Iterable[Sequence[Record]], form: str, against: str | None) -> None:
-    """Print every table of each run."""
-    for run in runs:
-        for table in tables.of_session(run, against):
-            click.echo(render(table, form))
 
 
 def _limit(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
@@ -215,17 +213,20 @@ def check(files: tuple[Path, ...], published: Path | None) -> None:
     paths = _record_files(files)
     if not paths:
         raise BadInput("no records files in these folders")
+    summaries, found = [], False
     try:
         text = None if published is None else published.read_text(encoding="utf-8")
-        checked = [checking.check(path, known, utc_now(), text) for path in paths]
+        for path in paths:
+            file = checking.check(path, known, utc_now(), text)
+            for finding in file.findings:
+                click.echo(str(finding))
+            found |= bool(file.findings)
+            summaries.append(file.summary)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(str(error)) from error
-    for file in checked:
-        for finding in file.findings:
-            click.echo(str(finding))
-    for file in checked:
-        click.echo(f"checked {file.summary}")
-    sys.exit(FINDINGS if any(file.findings for file in checked) else 0)
+    for summary in summaries:
+        click.echo(f"checked {summary}")
+    sys.exit(FINDINGS if found else 0)
 
 
 @click.command()
@@ -235,7 +236,8 @@ def check(files: tuple[Path, ...], published: Path | None) -> None:
 def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
     """Print each cell's sessions on one machine in the order of time, and what changed."""
     records, damaged = records_in(files)
-    _check_any(records)
+    if not records:
+        raise BadInput(NO_RECORDS)
     try:
         made = histories.tables(histories.of_one_machine(records, wanted))
     except histories.HistoryError as error:
@@ -264,21 +266,26 @@ def history(files: tuple[Path, ...], form: str, wanted: str | None) -> None:
 @ANONYMOUS
 def export(files: tuple[Path, ...], target: Path, rows: str, *, anonymous: bool) -> None:
     """Write records as one plain table, for other programs."""
-    records, damaged = records_in(files)
-    _check_any(records)
-    records = without_names(records) if anonymous else records
-    made = exporting.rounds(records) if rows == "rounds" else exporting.per_record(records)
+    if target.suffix not in (".csv", ".parquet"):
+        raise BadInput(f"--to must end in .csv or .parquet, got {target}")
+    archive = _archive(files, anonymous=anonymous)
+    made = exporting.rounds(archive) if rows == "rounds" else exporting.per_record(archive)
     if target.suffix == ".csv":
-        content: str | bytes = "".join(exporting.csv_lines(made))
-    elif target.suffix == ".parquet":
+        content: Iterable[bytes] = map(str.encode, exporting.csv_lines(made))
+    else:
         try:
             content = exporting.parquet(made)
         except ValueError as error:
             raise BadInput(str(error)) from error
-    else:
-        raise BadInput(f"--to must end in .csv or .parquet, got {target}")
-    write(target, content)
-    fail_if_damaged(damaged)
+    write(target, _of_any(archive, content))
+    fail_if_damaged(archive.damaged)
+
+
+def _of_any(archive: Archive, content: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what is made of an archive. Raises BadInput at the end if that holds no record."""
+    yield from content
+    if not archive.size:
+        raise BadInput(NO_RECORDS)
 
 
 @click.command()

@@ -18,12 +18,12 @@ from rich.console import Console
 import fmnist
 from fmnist import learn, machine, plan
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
-from fmnist.cli.reports import print_tables
 from fmnist.files import ENDING_SIGNALS
 from fmnist.options import OPTIONS, Option
 from fmnist.progress import SessionProgress
 from fmnist.record import Record, read
 from fmnist.report.choose import assembled
+from fmnist.report.tables import text_of_session
 from fmnist.session import run_session
 
 OF_WHOLE_TRAININGS = (
@@ -92,7 +92,8 @@ def carry_out(
         sys.exit(INTERRUPTED)
     except OSError as error:
         raise StoppedError(f"the session stopped: {error}; {_left_by(planned)}") from error
-    print_tables(arrange(read(planned.records_path)[0]), "text", None)
+    for run in arrange(read(planned.records_path)[0]):
+        click.echo(text_of_session(run, "text"), nl=False)
     click.echo(f"records: {planned.records_path}")
     if has_failed:
         sys.exit(FAILED_CELLS)

@@ -69,11 +69,11 @@ def anonymous(records: Iterable[Record]) -> list[Record]:
     miss theirs, and would make the result depend on where it was made.
     """
     records = list(records)
-    names = _names(records)
-    return [_without(record, names) for record in records]
+    names = names_in(records)
+    return [without(names, record) for record in records]
 
 
-def _names(records: Iterable[Record]) -> dict[str, str]:
+def names_in(records: Iterable[Record]) -> dict[str, str]:
     """Return what stands for each word of the names of people and hosts in the records."""
     users: set[str] = set()
     hosts: set[str] = set()
@@ -94,8 +94,8 @@ def _words(names: Iterable[str]) -> Iterator[str]:
             yield word
 
 
-def _without(record: Record, names: Mapping[str, str]) -> Record:
-    """Return the record without these names and without paths."""
+def without(names: Mapping[str, str], record: Record) -> Record:
+    """Return a record without these names, as from `names_in`, and without paths."""
 
     def nameless(text: str) -> str:
         pathless = _without_paths(text)

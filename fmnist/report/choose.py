@@ -1,6 +1,7 @@
 """Which records stand in one table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fmnist import machine
@@ -24,8 +25,13 @@ def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
     # First what counts, by the order of the lines: a clock may have been set back in between.
     counting = _last_of_each(list(records))
     for record in sorted(counting, key=lambda r: (r.started_at, r.model, r.backend)):
-        groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
+        groups.setdefault(table_key(record), []).append(record)
     return list(groups.values())
+
+
+def table_key(record: Record) -> tuple[str, ...]:
+    """Return what is equal in all records that may stand in one table."""
+    return record.session, record.dataset, record.preset
 
 
 def _last_of_each(records: Sequence[Record]) -> list[Record]:
@@ -35,10 +41,44 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
     """
 
     def key(r: Record) -> tuple[Any, ...]:
-        return r.session, r.dataset, r.preset, r.cell, r.process, *row_of_task(r)
+        return *table_key(r), r.cell, r.process, *row_of_task(r)
 
     last = {key(r): r for r in records}
     return [r for r in records if last[key(r)] is r or (r.task == "startup" and r.failure is None)]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What decides whether a session is shown together with others.
+
+    Attributes:
+        session: its name.
+        terms: what is equal in sessions of one run, and can be looked up.
+        machine: as in its first record; equal as well.
+        versions: by package, its version; those that two sessions both name are equal.
+        stays_alone: it measured its own noise, or is a race.
+    """
+
+    session: str
+    terms: tuple[Any, ...]
+    machine: Mapping[str, Any]
+    versions: Mapping[str, str]
+    stays_alone: bool
+
+
+def outline(session: Sequence[Record]) -> Outline:
+    """Return the outline of a session, as from `sessions_of`."""
+    first = session[0]
+    # What is learned over hours may be of several commits, which the terms name.
+    commit = None if first.task == "learn" else first.commit
+    studies = frozenset(r.study for r in session)
+    return Outline(
+        first.session,
+        (first.dataset, first.preset, commit, first.seed, studies),
+        first.machine,
+        {name: version for r in session for name, version in r.versions.items()},
+        any(r.task in ("noise", "race") for r in session),
+    )
 
 
 def assembled(records: Iterable[Record]) -> list[list[Record]]:
@@ -48,35 +88,49 @@ def assembled(records: Iterable[Record]) -> list[list[Record]]:
     newest one. A session that measured its own noise stays alone: that says nothing of another. So
     does a race: it is held against a reference of its own.
     """
-    groups: list[list[list[Record]]] = []
-    for session in sessions_of(records):
-        fitting = (g for g in groups if _one_run(g[-1], session))
-        group = next(fitting, None)
-        if group is None:
-            groups.append([session])
-        else:
-            group.append(session)
-    return [_newest_rows(group) for group in groups]
+    sessions = sessions_of(records)
+    runs = together([outline(session) for session in sessions])
+    return [newest_rows(sessions[i] for i in reversed(run)) for run in runs]
 
 
-def _one_run(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
-    """Tell whether two sessions agree in terms and versions: none of known noise, and no race."""
-    if any(r.task in ("noise", "race") for r in (*ours, *theirs)):
-        return False
-    if {r.study for r in ours} != {r.study for r in theirs}:
-        return False
-    versions = [
-        {n: v for r in records for n, v in r.versions.items()} for records in (ours, theirs)
-    ]
-    return _common_terms(ours[0]) == _common_terms(theirs[0]) and all(
-        versions[0].get(name, v) == v for name, v in versions[1].items()
+def together(outlines: Iterable[Outline]) -> list[list[int]]:
+    """Return which sessions are shown as one, as places in `outlines`, oldest first in both."""
+    runs: list[list[int]] = []
+    open_to_others: dict[tuple[Any, ...], list[tuple[Outline, list[int]]]] = {}
+    for place, one in enumerate(outlines):
+        alike = open_to_others.setdefault(one.terms, [])
+        fitting = (i for i, (last, _) in enumerate(alike) if _one_run(last, one))
+        found = None if one.stays_alone else next(fitting, None)
+        run = [] if found is None else alike[found][1]
+        run.append(place)
+        if found is not None:
+            alike[found] = one, run
+            continue
+        runs.append(run)
+        if not one.stays_alone:
+            alike.append((one, run))
+    return runs
+
+
+def _one_run(ours: Outline, theirs: Outline) -> bool:
+    """Tell whether two sessions of the same terms agree in machine and versions."""
+    return ours.machine == theirs.machine and all(
+        ours.versions.get(name, version) == version for name, version in theirs.versions.items()
     )
 
 
-def _newest_rows(sessions: Sequence[Sequence[Record]]) -> list[Record]:
-    """Return the records of several sessions, of each task's row those of the last session."""
-    newest = {row_of_task(r): r.session for session in sessions for r in session}
-    return [r for s in sessions for r in s if newest[row_of_task(r)] == r.session]
+def newest_rows(newest_first: Iterable[Sequence[Record]]) -> list[Record]:
+    """Return the records of the sessions of a run, of each task's row those of the last session.
+
+    Oldest first, as in each of them. A session is let go before the next one is asked for.
+    """
+    taken: set[tuple[Any, ...]] = set()
+    kept: list[list[Record]] = []
+    for session in newest_first:
+        rows = [row_of_task(r) for r in session]
+        kept.append([r for r, row in zip(session, rows, strict=True) if row not in taken])
+        taken.update(rows)
+    return [r for session in reversed(kept) for r in session]
 
 
 def row_of_task(record: Record) -> tuple[Any, ...]:
@@ -93,13 +147,6 @@ def row_of_task(record: Record) -> tuple[Any, ...]:
 def machine_name(record: Record) -> str:
     """Return what a record's machine is made of, without the kernel, which changes over time."""
     return machine.summary({n: fact for n, fact in record.machine.items() if n != "kernel"})
-
-
-def _common_terms(record: Record) -> tuple[Any, ...]:
-    """Return what records must share, beside their versions, to stand in one table."""
-    # What is learned over hours may be of several commits, which the terms name.
-    commit = None if record.task == "learn" else record.commit
-    return (record.dataset, record.preset, record.machine, commit, record.seed)
 
 
 MAIN_MODES = ("stock", "tuned")

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ Value = str | int | float | bool | datetime | None
 Row = Mapping[str, Value]
 
 INSTALL_PYARROW = 'pip install "fmnist[parquet]"'
+ROWS_OF_A_GROUP = 2**16
 LARGEST_INTEGER = 2**63 - 1
 EXACT_IN_A_FLOAT = 2**53
 """Up to here, every integer is a float."""
@@ -39,6 +40,8 @@ WHOLE_EPOCHS = {"plain", "twin", *map(grid.base_of, grid.SPIKES)} | (
 )
 """The variants of `beside_s` that pass through as many images as the epochs beside them."""
 
+WRITTEN_AS_THEY_ARE = {int, float, type(None)}
+"""By the writer of CSV, and most of a table's cells."""
 LISTS_OF_TIMES = {"epoch_s", "processor_s", "beside_s", "audit_s", "predict_s", "latency_s"}
 KINDS: Mapping[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 """By the type of a field in its JSON Schema, that of a column."""
@@ -75,7 +78,8 @@ class Export:
     Attributes:
         name: of the table.
         columns: the type of each, which a column without any value has.
-        rows: may be gone through once. A column that a row lacks has no value there.
+        rows: made each time that they are gone through. A column that a row lacks has no value
+            there.
     """
 
     name: str
@@ -110,8 +114,24 @@ def rounds(records: Iterable[Record]) -> Export:
     and what an epoch achieved to those of task `train`. `flop` are the floating-point operations of
     all images of an epoch of training, where the record has them counted.
     """
-    rows = (row for number, r in enumerate(records, start=1) for row in _rounds(number, r))
-    return Export("rounds", COLUMNS_OF_ROUNDS, rows)
+    return Export("rounds", COLUMNS_OF_ROUNDS, _Rows(records, _rounds))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of records, made again for each that goes through them.
+
+    Attributes:
+        records: can be gone through again, or the rows cannot.
+        of_record: makes the rows of a record, by its number from 1.
+    """
+
+    records: Iterable[Record]
+    of_record: Callable[[int, Record], Iterable[Row]]
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, record in enumerate(self.records, start=1):
+            yield from self.of_record(number, record)
 
 
 def _rounds(number: int, record: Record) -> Iterator[Row]:
@@ -185,8 +205,10 @@ def per_record(records: Iterable[Record]) -> Export:
 
     Lists of times are left out: `rounds` has them. Of `history` the last epoch stays, under
     `history.last`. Other lists, such as `machine.gpus`, are JSON text.
+
+    The records are gone through at once, for the names of the columns, and again for the rows.
     """
-    rows = [dict(_row(number, record)) for number, record in enumerate(records, start=1)]
+    rows = _Rows(records, lambda number, record: [dict(_row(number, record))])
     columns: dict[str, type] = {"record": int}
     fields = schema.fields()
     for field in fields:
@@ -231,7 +253,7 @@ def csv_lines(export: Export) -> Iterator[str]:
     writer = csv.writer(line, lineterminator="\n")
     rows = ([row.get(name) for name in export.columns] for row in export.rows)
     for cells in itertools.chain([export.columns], rows):
-        writer.writerow(map(_cell, cells))
+        writer.writerow([c if type(c) in WRITTEN_AS_THEY_ARE else _cell(c) for c in cells])
         yield line.getvalue()
         line.seek(0)
         line.truncate()
@@ -253,16 +275,21 @@ def _text(value: Value) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def parquet(export: Export) -> bytes:
-    """Return a table as a Parquet file, every value as it is.
+def parquet(export: Export) -> Iterator[bytes]:
+    """Return a table as the parts of a Parquet file, every value as it is.
 
     Columns have types, by their values; where these are of several, they are text. The file's
-    metadata holds `fmnist.version`, `fmnist.schema` (of records) and `fmnist.table`.
+    metadata holds `fmnist.version`, `fmnist.schema` (of records) and `fmnist.table`. The rows are
+    gone through twice: for the types, and to be written, ROWS_OF_A_GROUP at a time.
 
     Raises ValueError, saying what to install, without pyarrow.
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise ValueError(f"Parquet needs pyarrow: {INSTALL_PYARROW}")
+    return _parts(export)
+
+
+def _parts(export: Export) -> Iterator[bytes]:
     import pyarrow as pa  # noqa: PLC0415  # an extra: what else is here does without it
     import pyarrow.parquet as pq  # noqa: PLC0415  # as above
 
@@ -273,27 +300,64 @@ def parquet(export: Export) -> bytes:
         "fmnist.schema": str(SCHEMA),
         "fmnist.table": export.name,
     }
-    rows = list(export.rows)
-    columns = {}
-    for name, declared in export.columns.items():
-        values = [row.get(name) for row in rows]
-        kind = _kind(values, declared)
-        if kind is str:
-            values = [None if value is None else _text(value) for value in values]
-        columns[name] = pa.array(values, types[kind])
-    file = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, metadata=metadata), file)
-    return bytes(file.getvalue())
+    kinds = _kinds(export)
+    columns = pa.schema([(name, types[kind]) for name, kind in kinds.items()], metadata)
+    file = _Parts()
+    rows = iter(export.rows)
+    with pq.ParquetWriter(pa.PythonFile(file, "w"), columns) as writer:
+        while group := list(itertools.islice(rows, ROWS_OF_A_GROUP)):
+            arrays = [
+                pa.array([_as(kind, row.get(name)) for row in group], types[kind])
+                for name, kind in kinds.items()
+            ]
+            writer.write_table(pa.table(arrays, schema=columns))
+            yield file.taken()
+    yield file.taken()
 
 
-def _kind(values: Collection[Value], declared: type) -> type:
-    """Return the type that holds all values exactly; that declared, if there are none."""
-    there = [value for value in values if value is not None]
-    kinds = {type(value) for value in there}
-    integers = [abs(value) for value in there if type(value) is int]
-    largest = max(integers, default=0)
+class _Parts(io.RawIOBase):
+    """A file whose content is taken out as it grows."""
+
+    def __init__(self) -> None:
+        self._content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:  # noqa: ANN401  # any buffer of bytes
+        self._content += content
+        return len(content)
+
+    def taken(self) -> bytes:
+        """Return what was written since the last time."""
+        content, self._content = bytes(self._content), bytearray()
+        return content
+
+
+def _as(kind: type, value: Value) -> Value:
+    return value if value is None or kind is not str else _text(value)
+
+
+def _kinds(export: Export) -> dict[str, type]:
+    """Return, by column, the type that holds all its values exactly; that declared, for none."""
+    found: dict[str, set[type]] = {name: set() for name in export.columns}
+    largest = dict.fromkeys(export.columns, 0)
+    for row in export.rows:
+        for name, value in row.items():
+            if value is not None:
+                found[name].add(type(value))
+                if type(value) is int:
+                    largest[name] = max(largest[name], abs(value))
+    return {
+        name: _kind(found[name], largest[name], declared)
+        for name, declared in export.columns.items()
+    }
+
+
+def _kind(kinds: Collection[type], largest: int, declared: type) -> type:
+    """Return the type for values of these types, and whole numbers no larger than that."""
     if len(kinds) == 1 and largest <= LARGEST_INTEGER:
-        return kinds.pop()
-    if kinds == {int, float} and largest <= EXACT_IN_A_FLOAT:
+        return next(iter(kinds))
+    if set(kinds) == {int, float} and largest <= EXACT_IN_A_FLOAT:
         return float
     return str if kinds else declared

@@ -98,7 +98,9 @@ def inert(text: str, limit: int) -> str:
     Names and reasons come from strangers: what is not printable is shown as its escape.
     """
     line = " ".join(text[: limit + 1].split())
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    shown = line
+    if not line.isprintable():
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     whole = len(text) <= limit + 1
     return shown if whole and len(shown) <= limit else f"{shown[: limit - 1]}…"
 

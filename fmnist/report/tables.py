@@ -43,6 +43,7 @@ from fmnist.report.render import (
     digits,
     joined,
     percent,
+    render,
 )
 from fmnist.report.scaling_table import scaling
 from fmnist.report.terms import (
@@ -97,6 +98,11 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         ),
     ]
     return [table for table in made if table is not None]
+
+
+def text_of_session(records: Sequence[Record], form: str, against: str | None = None) -> str:
+    """Return every table of a session as text in one of `render.FORMATS`: see `of_session`."""
+    return "".join(f"{render(table, form)}\n" for table in of_session(records, against))
 
 
 def speed(records: Sequence[Record], against: str | None = None) -> Table | None:

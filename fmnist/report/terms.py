@@ -145,8 +145,13 @@ def _epochs_trained(records: Sequence[Record]) -> str:
 
 
 def _sampling_error(records: Sequence[Record]) -> str:
-    """Return half the widest Wilson interval of the accuracies, in points."""
-    intervals = [stats.proportion(r.accuracy or 0.0, r.test_images) for r in records]
+    """Return half the widest Wilson interval of the accuracies, in points.
+
+    It is widest at one half, so that of one accuracy is enough for each size of the test set.
+    """
+    by_distance = sorted(records, key=lambda r: abs((r.accuracy or 0.0) - 0.5), reverse=True)
+    least_sure = {r.test_images: r.accuracy or 0.0 for r in by_distance}
+    intervals = [stats.proportion(share, n) for n, share in least_sure.items()]
     return f"±{max(50 * ((i.high or 0) - (i.low or 0)) for i in intervals):.2f}"
 
 

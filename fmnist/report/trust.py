@@ -6,6 +6,7 @@ Every verdict of the session is held against its noise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -25,49 +26,69 @@ class Noise:
     """A session's cell against itself, and against itself with known extra steps.
 
     Attributes:
-        cell: which one.
-        again: the A/A ratio of its processes.
-        spikes: by name (as in `grid.SPIKES`), the ratio that was found for the extra steps.
-        smallest_effect: the smallest relative effect that such a comparison finds 95 % of the
-            time; None with a single pair of processes.
-        spread_in_turn: coefficient of variation of the ratio over pairs of processes.
-        spread_apart: the same, each process held against the twin of the next pair, which did not
-            take turns with it; both None with fewer than three pairs.
+        pairs: the session's records of task `noise`, at least one.
     """
 
-    cell: Cell
-    again: Estimate
-    spikes: dict[str, Estimate]
-    smallest_effect: float | None
-    spread_in_turn: float | None
-    spread_apart: float | None
+    pairs: tuple[Record, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """Which one."""
+        return self.pairs[0].cell
+
+    @cached_property
+    def again(self) -> Estimate:
+        """The A/A ratio of its processes."""
+        return stats.nested_ratio(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @cached_property
+    def spikes(self) -> dict[str, Estimate]:
+        """By name (as in `grid.SPIKES`), the ratio that was found for the extra steps."""
+        return {
+            name: stats.nested_ratio(samples(self.pairs, name), samples(self.pairs, base_of(name)))
+            for name in SPIKES
+            if all({name, base_of(name)} <= pair.beside_s.keys() for pair in self.pairs)
+        }
+
+    @property
+    def smallest_effect(self) -> float | None:
+        """The smallest relative effect that such a comparison finds 95 % of the time.
+
+        None with a single pair of processes.
+        """
+        return stats.smallest_effect(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @property
+    def spread_in_turn(self) -> float | None:
+        """Coefficient of variation of the ratio over pairs; None with fewer than three."""
+        return _spread(samples(self.pairs, "twin"), samples(self.pairs))
+
+    @property
+    def spread_apart(self) -> float | None:
+        """The same, each process held against the twin of the next pair.
+
+        The two did not take turns.
+        """
+        twin = samples(self.pairs, "twin")
+        return _spread(twin[1:] + twin[:1], samples(self.pairs))
 
 
 def floor_of(noise: Noise | None) -> float:
     """Return the largest |ln ratio| that the A/A interval reaches; infinite where there is none."""
-    if noise is None or noise.again.low is None or noise.again.high is None:
+    return math.inf if noise is None else _reach(noise.again)
+
+
+def _reach(again: Estimate) -> float:
+    """Return the largest |ln ratio| in an A/A ratio's interval; infinite where there is none."""
+    if again.low is None or again.high is None:
         return math.inf
-    return max(abs(math.log(noise.again.low)), abs(math.log(noise.again.high)))
+    return max(abs(math.log(again.low)), abs(math.log(again.high)))
 
 
 def noise_of(records: Sequence[Record]) -> Noise | None:
     """Return the noise of one session's records; None if it did not measure its own."""
     pairs = good(records, "noise")
-    if not pairs:
-        return None
-    base, twin = samples(pairs), samples(pairs, "twin")
-    return Noise(
-        cell=pairs[0].cell,
-        again=stats.nested_ratio(twin, base),
-        spikes={
-            name: stats.nested_ratio(samples(pairs, name), samples(pairs, base_of(name)))
-            for name in SPIKES
-            if all({name, base_of(name)} <= pair.beside_s.keys() for pair in pairs)
-        },
-        smallest_effect=stats.smallest_effect(twin, base),
-        spread_in_turn=_spread(twin, base),
-        spread_apart=_spread(twin[1:] + twin[:1], base),
-    )
+    return Noise(tuple(pairs)) if pairs else None
 
 
 def false_verdicts(records: Sequence[Record], alpha: float) -> int:
@@ -79,7 +100,7 @@ def false_verdicts(records: Sequence[Record], alpha: float) -> int:
     pairs = good(records, "noise")
     found = 0
     for pair, other in zip(pairs, pairs[1:] + pairs[:1], strict=True):
-        floor = floor_of(noise_of([other]))
+        floor = _reach(stats.nested_ratio(samples([other], "twin"), samples([other])))
         comparison = stats.compare_side_by_side(samples([pair], "twin"), samples([pair]), MARGIN)
         (verdict,) = stats.verdicts([comparison], floor, MARGIN, alpha)
         found += verdict in (Verdict.FASTER, Verdict.SLOWER)
@@ -95,11 +116,17 @@ def found_share(records: Sequence[Record], spike: str, pairs: int, draws: int = 
         pairs: of processes in a smaller session.
         draws: of such sessions, by a fixed seed.
     """
-    generator, measured = np.random.default_rng(0), good(records, "noise")
+    measured = good(records, "noise")
     sides = zip(samples(measured, spike), samples(measured, base_of(spike)), strict=True)
     ratios = np.array([stats.paired_ratio(*pair).value for pair in sides])
-    drawn = [generator.choice(len(ratios), pairs, replace=False) for _ in range(draws)]
-    return stats.share_above_one(ratios[np.array(drawn)])
+    return stats.share_above_one(ratios[_drawn(len(ratios), pairs, draws)])
+
+
+@cache
+def _drawn(n: int, size: int, draws: int) -> np.ndarray:
+    """Return so many draws of different numbers below n, (draws, size): the same at each call."""
+    generator = np.random.default_rng(0)
+    return np.array([generator.choice(n, size, replace=False) for _ in range(draws)])
 
 
 def _spread(tops: Samples, bottoms: Samples) -> float | None:
@@ -107,7 +134,7 @@ def _spread(tops: Samples, bottoms: Samples) -> float | None:
     if len(tops) < FEWEST_FOR_A_SPREAD:
         return None
     ratios = [
-        stats.geometric_mean(top).value / stats.geometric_mean(bottom).value
+        stats.bare_mean(top) / stats.bare_mean(bottom)
         for top, bottom in zip(tops, bottoms, strict=True)
     ]
     return float(np.std(ratios, ddof=1) / np.mean(ratios))
