@@ -501,6 +501,10 @@ class Record(Part):
         grid.known("precision", [self.precision], grid.PRECISIONS)
         grid.known("xla", [self.xla], grid.XLA)
         grid.known("preset", [self.preset], grid.PRESETS)
+        if self.task == "scale":
+            _ = self.cell  # which cannot be spread anyhow
+        elif (self.replicas, self.hosts) != (1, 1):
+            raise ValueError(f"task {self.task} is of one device, not {self.replicas} replicas")
         return self
 
     @model_validator(mode="after")

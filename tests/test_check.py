@@ -161,7 +161,7 @@ def test_accuracy_is_a_share_in_single_precision(tmp_path: Path) -> None:
         ("{torn", "line 5: not JSON"),
         (
             '{"schema": 99}',
-            "line 5: schema 99; this version reads 1 to 4: the line was written by a newer fmnist",
+            "line 5: schema 99; this version reads 1 to 5: the line was written by a newer fmnist",
         ),
         (
             record(**START).to_json().replace('"seed":0', '"seed":1'),

@@ -19,7 +19,7 @@ from typing import Any
 
 import fmnist
 from fmnist import grid
-from fmnist.record import SCHEMA, EpochResult, Record
+from fmnist.record import SCHEMA, EpochResult, Record, Watched
 from fmnist.report import schema
 
 Value = str | int | float | bool | datetime | None
@@ -42,7 +42,9 @@ WHOLE_EPOCHS = {"plain", "twin", *map(grid.base_of, grid.SPIKES)} | (
 
 WRITTEN_AS_THEY_ARE = {int, float, type(None)}
 """By the writer of CSV, and most of a table's cells."""
-LISTS_OF_TIMES = {"epoch_s", "processor_s", "beside_s", "audit_s", "predict_s", "latency_s"}
+LISTS_OF_ROUNDS = {
+    *("epoch_s", "processor_s", "watched", "beside_s", "audit_s", "predict_s", "latency_s"),
+}
 KINDS: Mapping[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 """By the type of a field in its JSON Schema, that of a column."""
 
@@ -52,7 +54,7 @@ COLUMNS_OF_ROUNDS: Mapping[str, type] = {
     "started_at": datetime,
     "task": str,
     **{
-        axis.name: int if axis.name == "batch_size" else str
+        axis.name: int if axis.name in ("batch_size", "replicas", "hosts") else str
         for axis in dataclasses.fields(grid.Cell)
     },
     "preset": str,
@@ -68,6 +70,7 @@ COLUMNS_OF_ROUNDS: Mapping[str, type] = {
     "steps": int,
     "flop": int,
     **dict.fromkeys(EpochResult.model_fields, float),
+    **{name: {"power_w": float, "throttled": str}.get(name, int) for name in Watched.model_fields},
 }
 
 
@@ -192,6 +195,9 @@ def _known_of_round(record: Record, field: str, index: int) -> Row:
     known: dict[str, Value] = {}
     if field == "epoch_s" and index < len(record.processor_s):
         known["processor_s"] = record.processor_s[index]
+    if field == "epoch_s" and index < len(record.watched):
+        watched = record.watched[index].model_dump()
+        known |= watched | {"throttled": " ".join(watched["throttled"])}
     epoch = {"first_epoch_s": 0, "epoch_s": 1 + index}.get(field)
     if epoch is not None and record.train_flop_per_image is not None:
         known["flop"] = record.train_flop_per_image * record.train_images
@@ -203,7 +209,7 @@ def _known_of_round(record: Record, field: str, index: int) -> Row:
 def per_record(records: Iterable[Record]) -> Export:
     """Return a row for each record with its fields, those inside others by names with dots.
 
-    Lists of times are left out: `rounds` has them. Of `history` the last epoch stays, under
+    Lists that have a value for each round are left out: `rounds` has them. Of `history` the last epoch stays, under
     `history.last`. Other lists, such as `machine.gpus`, are JSON text.
 
     The records are gone through at once, for the names of the columns, and again for the rows.
@@ -214,7 +220,8 @@ def per_record(records: Iterable[Record]) -> Export:
     for field in fields:
         first = field.options[0]
         kind = KINDS.get(first.get("type", ""))
-        if kind is not None and field.path != "digest":  # which is the line's
+        is_listed = field.path.startswith("watched[]")
+        if kind is not None and not is_listed and field.path != "digest":  # which is the line's
             name = field.path.replace("history[]", "history.last")
             columns[name] = datetime if first.get("format") == "date-time" else kind
     named = {name for row in rows for name in row}  # by a record: a version, a flag
@@ -224,7 +231,7 @@ def per_record(records: Iterable[Record]) -> Export:
 
 def _row(number: int, record: Record) -> Iterator[tuple[str, Value]]:
     yield "record", number
-    document = record.model_dump(by_alias=True, exclude=LISTS_OF_TIMES)
+    document = record.model_dump(by_alias=True, exclude=LISTS_OF_ROUNDS)
     document["history"] = {"last": document["history"][-1]} if document["history"] else {}
     yield from _flat(document, "")
 
