@@ -209,8 +209,8 @@ def _known_of_round(record: Record, field: str, index: int) -> Row:
 def per_record(records: Iterable[Record]) -> Export:
     """Return a row for each record with its fields, those inside others by names with dots.
 
-    Lists that have a value for each round are left out: `rounds` has them. Of `history` the last epoch stays, under
-    `history.last`. Other lists, such as `machine.gpus`, are JSON text.
+    Lists that have a value for each round are left out: `rounds` has them. Of `history` the last
+    epoch stays, under `history.last`. Other lists, such as `machine.gpus`, are JSON text.
 
     The records are gone through at once, for the names of the columns, and again for the rows.
     """
