@@ -19,9 +19,11 @@ from fmnist.files import Hold
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
 from fmnist.options import (
+    FLEET_OPTIONS,
     OPTIONS,
     PlanError,
     budget_s,
+    check_fleet,
     count,
     modes_of,
     names,
@@ -69,6 +71,8 @@ class Plan:
     """As given, for a session that is resumed."""
     done: Mapping[tuple[Task, Cell, int], Record]
     """What an interrupted session has measured: by task, cell and process."""
+    on_fleet: bool
+    """Whether other machines do the work: then `machine` and `cpus` are not what is measured on."""
     hold: Hold = field(default_factory=Hold, compare=False)
     """On the session: no other process goes on with it as long as this one runs."""
 
@@ -237,15 +241,21 @@ class Plan:
 
 
 def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Plan:
-    """Return the plan for options as in OPTIONS.
+    """Return the plan for options as in OPTIONS; those of FLEET_OPTIONS may be left out.
 
     Raises PlanError, UnknownNameError or DataError (each a ValueError that says what to do) before
     anything was started.
     """
-    options = {o.name: list(v) if o.multiple else v for o in OPTIONS for v in [options[o.name]]}
+    options = {o.name: o.default for o in FLEET_OPTIONS} | dict(options)
+    options = {
+        o.name: list(v) if o.multiple else v
+        for o in (*OPTIONS, *FLEET_OPTIONS)
+        for v in [options[o.name]]
+    }
     resumed = None if options["resume"] is None else Path(options["resume"])
     if resumed is not None:
         options = resume.options_of(resumed, options)
+    on_fleet = check_fleet(options)
     hold = Hold() if resumed is None else resume.hold(resumed)
     started_at = utc_now()
     notices = [*_check_environment(environ)]
@@ -255,7 +265,8 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     models.check(chosen)
     named = environments.parse(options["env"])
     pythons = environments.parse_pythons(options["python"], grid.BACKENDS)
-    found, absent = places.find(options, environ, pythons)
+    look = places.wanted if on_fleet else places.find
+    found, absent = look(options, environ, pythons)
     if not 0 <= options["seed"] < SEEDS:
         raise PlanError(f"--seed must be from 0 to {SEEDS - 1}, got {options['seed']}")
     count("rounds", options, 1)
@@ -267,7 +278,9 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     source = data.locate(folder, environ)
     if source.folder is not None:
         data.load(source)  # a damaged file is found here, before anything is trained
-    earlier = resume.measured(resumed, facts, commit) if resumed else resume.Earlier({}, ())
+    earlier = resume.Earlier({}, ())
+    if resumed:
+        earlier = resume.measured(resumed, None if on_fleet else facts, commit)
     return Plan(
         session=resumed.stem if resumed else f"{started_at:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
         started_at=started_at,
@@ -277,7 +290,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         processes=count("processes", options, 1),
         budget_s=budget_s(options["budget"]),
         precision_target=share(options["precision_target"]),
-        noise_cell=_noise_cell(groups, options["noise_cell"]),
+        noise_cell=noise_cell_of(groups, options["noise_cell"]),
         noise_pairs=count("noise_pairs", options, preset.noise_pairs),
         noise_rounds=count("noise_rounds", options, preset.noise_rounds),
         parity_seeds=count("seeds", options, preset.parity_seeds),
@@ -293,6 +306,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         interpreters=places.interpreters(named, pythons, [backend for backend, _ in found]),
         options={**options, "order_seed": order_seed, "resume": None},
         done=earlier.records,
+        on_fleet=on_fleet,
         hold=hold,
     )
 
@@ -303,8 +317,11 @@ def _terms(preset_name: str, options: Mapping[str, Any]) -> grid.Preset:
     return preset.by_recipe() if options["recipe"] else preset
 
 
-def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
-    """Return the cell of this name, else the cheapest one, so that it can be run often."""
+def noise_cell_of(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
+    """Return the cell of this name, else the cheapest one, so that it can be run often.
+
+    Raises UnknownNameError if no cell of the groups has the name.
+    """
     cells = {cell.id: cell for group in groups for cell in group}
     if wanted is not None:
         return cells[grid.known("cell in --noise-cell", [wanted], cells)[0]]

@@ -18,14 +18,20 @@ def good(records: Iterable[Record], task: Task) -> list[Record]:
 def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
     """Return the records grouped by what may stand in one table, oldest first.
 
+    A session that several machines shared is a group for each of them: no ratio is across machines.
     What failed or was interrupted, and was measured when the session was resumed, is left out.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     # First what counts, by the order of the lines: a clock may have been set back in between.
     counting = _last_of_each(list(records))
     for record in sorted(counting, key=lambda r: (r.started_at, r.model, r.backend)):
-        groups.setdefault((record.session, record.dataset, record.preset), []).append(record)
+        key = (*_of_session(record), machine.summary(record.machine))
+        groups.setdefault(key, []).append(record)
     return list(groups.values())
+
+
+def _of_session(record: Record) -> tuple[str, ...]:
+    return record.session, record.dataset, record.preset
 
 
 def _last_of_each(records: Sequence[Record]) -> list[Record]:
@@ -35,7 +41,7 @@ def _last_of_each(records: Sequence[Record]) -> list[Record]:
     """
 
     def key(r: Record) -> tuple[Any, ...]:
-        return r.session, r.dataset, r.preset, r.cell, r.process, *row_of_task(r)
+        return *_of_session(r), r.cell, r.process, *row_of_task(r)
 
     last = {key(r): r for r in records}
     return [r for r in records if last[key(r)] is r or (r.task == "startup" and r.failure is None)]
@@ -91,8 +97,23 @@ def row_of_task(record: Record) -> tuple[Any, ...]:
 
 
 def machine_name(record: Record) -> str:
-    """Return what a record's machine is made of, without the kernel, which changes over time."""
-    return machine.summary({n: fact for n, fact in record.machine.items() if n != "kernel"})
+    """Return what a record's machine is made of, without the kernel, which changes over time.
+
+    Nor is it told which one of a session's several machines it was: in another session, the same
+    name is another one's.
+    """
+    lasting = {n: fact for n, fact in record.machine.items() if n not in ("kernel", "node")}
+    return machine.summary(lasting)
+
+
+def node_of(record: Record) -> str:
+    """Return which of its session's machines a record is of; empty where there was one."""
+    return str(record.machine.get("node") or "")
+
+
+def placed_name(record: Record) -> str:
+    """Return `machine_name`, and which of its session's machines it was."""
+    return ", ".join(filter(None, (machine_name(record), node_of(record))))
 
 
 def _common_terms(record: Record) -> tuple[Any, ...]:

@@ -64,8 +64,8 @@ def noise(records: Sequence[Record]) -> Table | None:
         else f"{100 * found.smallest_effect:.2g} %"
     )
     terms = (
-        f"`{found.cell.id}` against itself, in {len(pairs)} pairs of processes of "
-        f"{joined(len(r.epoch_s) for r in pairs)} epochs each, of {NOISE_STEPS} steps, in turn; "
+        f"`{joined(r.cell.id for r in pairs)}` against itself, in {len(pairs)} pairs of processes "
+        f"of {joined(len(r.epoch_s) for r in pairs)} epochs each, of {NOISE_STEPS} steps, in turn; "
         "the interval is over pairs of processes",
         f"the smallest difference that this finds 19 times in 20: {sees}",
         *_spread_terms(found),
