@@ -91,7 +91,7 @@ class Outcome(BaseModel):
     """Where a person finds that machine; it is in no record."""
 
 
-class _Unwatched:
+class Unwatched:
     """An observer that looks away: nobody sits at a node."""
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
@@ -171,7 +171,7 @@ def carry_out(unit: Unit, environ: Mapping[str, str]) -> Outcome:
             planned = plan_here(unit, Path(folder), environ)
         except ValueError as error:
             return Outcome(refusal=str(error))
-        for _ in run_session(planned, _Unwatched()):
+        for _ in run_session(planned, Unwatched()):
             pass
         return Outcome(lines=tuple(planned.records_path.read_text().splitlines()))
 

@@ -1,8 +1,9 @@
-"""Runs a session of many cells that do nothing over a Ray cluster of this machine, and kills a node.
+"""Runs a session of many cells that do nothing over a Ray cluster, and kills one of its nodes.
 
-Usage: python tests/faults/fleet.py [--units N] [--nodes N]; it prints whether every record is there
-once, what handing out costs beside the same units on this machine alone, and the driver's memory.
-With the default of 104 units of ten cells it takes some ten minutes of two cores.
+Usage: python tests/faults/fleet.py [--units N] [--nodes N]; the nodes are of this machine. It
+prints whether every record is there once, what handing out costs beside the same units without Ray,
+and the driver's memory. With the default of 104 units of ten cells it takes some ten minutes of two
+cores.
 
 The workers are `tests/fake_worker.py`. A unit is ten cells of one model and batch size: five modes
 that are neither proved nor taken apart, on both backends. Its noise is two more workers.
@@ -22,16 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ray.cluster_utils import Cluster
 from sessions import Site
 
 from fmnist import grid, models, plan
 from fmnist.fleet.collect import Fleet, run_fleet
 from fmnist.fleet.here import Here
 from fmnist.fleet.on_ray import OnRay
+from fmnist.fleet.unit import Unwatched
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS
 from fmnist.plan import Plan
-from fmnist.record import Record, Task, read
+from fmnist.record import Task, read
 
 UNITS = 104
 NODES = 4
@@ -41,19 +44,6 @@ ALONE_UNITS = 8
 """Of the comparison between one node and this machine without Ray."""
 
 
-class Unwatched:
-    """An observer that looks away."""
-
-    def started(self, cell: Cell, task: Task, steps: int) -> None:
-        """Look away."""
-
-    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
-        """Look away."""
-
-    def ended(self, record: Record) -> None:
-        """Look away."""
-
-
 @contextmanager
 def cluster(nodes: int) -> Iterator[Any]:
     """A Ray cluster of this machine: a head that takes no units, and so many nodes that do.
@@ -61,8 +51,6 @@ def cluster(nodes: int) -> Iterator[Any]:
     No dashboard is started, and nothing is reported to anybody.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
-
     head = {"num_cpus": 0, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args=head)
     try:
@@ -70,7 +58,7 @@ def cluster(nodes: int) -> Iterator[Any]:
             made.add_node(num_cpus=1, resources={"fmnist": 1})
         yield made
     finally:
-        made.shutdown()
+        made.shutdown()  # type: ignore[no-untyped-call]  # Ray types it not
 
 
 def kill_a_node(made: Any) -> None:  # noqa: ANN401  # Ray's cluster
@@ -93,9 +81,7 @@ def many(folder: Path, units: int, first: int = 0) -> Plan:
         "python": [f"{name}={python}" for name in grid.BACKENDS],
     }
     planned = plan.make({option.name: option.default for option in OPTIONS} | own)
-    shapes = itertools.islice(
-        itertools.product(BATCH_SIZES, models.suite()), first, first + units
-    )
+    shapes = itertools.islice(itertools.product(BATCH_SIZES, models.suite()), first, first + units)
     groups = tuple(
         tuple(
             Cell(model, backend, "cpu", mode, batch_size)
@@ -118,11 +104,12 @@ def timed(planned: Plan, fleet: Fleet, after: Callable[[int], None] = lambda _: 
     return (time.perf_counter() - began) / cells
 
 
-def expected(planned: Plan) -> Counter[tuple[str, Cell, int]]:
+def expected(planned: Plan) -> Counter[tuple[Task, Cell, int]]:
     """Return the keys of the records that a plan of `many` makes."""
-    trained = [("train", cell, 0) for cell in planned.cells]
-    noise = [("noise", plan.noise_cell_of([group], None), 0) for group in planned.groups]
-    return Counter([*trained, *noise])
+    found: Counter[tuple[Task, Cell, int]] = Counter(("train", c, 0) for c in planned.cells)
+    noise = (plan.noise_cell_of([group], None) for group in planned.groups)
+    found.update(("noise", cell, 0) for cell in noise)
+    return found
 
 
 def main() -> int:
