@@ -19,8 +19,9 @@ from click.testing import CliRunner
 from fmnist import grid, plan
 from fmnist.cli import main
 from fmnist.fleet.apart import environment
-from fmnist.fleet.collect import Landed, run_fleet
+from fmnist.fleet.collect import FleetStoppedError, Landed, run_fleet
 from fmnist.fleet.here import Here
+from fmnist.fleet.on_ray import taken
 from fmnist.fleet.on_slurm import OnSlurm, slurm
 from fmnist.fleet.unit import Outcome, Unit, Unwatched, plan_here, units_of
 from fmnist.grid import Cell
@@ -158,10 +159,10 @@ def test_no_table_is_of_two_machines(make_fleet_plan: Callable[..., plan.Plan]) 
     ids=["versions", "commit", "data", "device"],
 )
 def test_other_terms_are_refused(
-    make_fleet_plan: Callable[..., plan.Plan], tmp_path: Path, own: dict[str, Any], reason: str
+    make_plan: Callable[..., plan.Plan], tmp_path: Path, own: dict[str, Any], reason: str
 ) -> None:
     """A machine that would measure by other terms refuses, and says what to do there."""
-    (unit,) = units_of(make_fleet_plan(models="softmax_regression"), {})
+    (unit,) = units_of(make_plan(ray="auto"), {})
     if "versions" in own:
         own = {
             "versions": unit.versions
@@ -173,10 +174,10 @@ def test_other_terms_are_refused(
 
 
 def test_what_is_refused_fails_with_the_reason(
-    make_fleet_plan: Callable[..., plan.Plan],
+    make_plan: Callable[..., plan.Plan],
 ) -> None:
     """Each cell of a unit that no machine carried out has a record of that, until it is resumed."""
-    planned = make_fleet_plan(models="softmax_regression")
+    planned = make_plan(ray="auto")
     (unit,) = units_of(planned, {})
     planned.begin()
     records = Landed(planned).take(unit, Outcome(refusal="it has jax 0.9.1", node="secret-host"))
@@ -190,10 +191,10 @@ def test_what_is_refused_fails_with_the_reason(
 
 @pytest.mark.parametrize("lines", [(), ("{}",), ("garbage",)], ids=["none", "no record", "no JSON"])
 def test_nonsense_costs_its_unit_alone(
-    make_fleet_plan: Callable[..., plan.Plan], lines: tuple[str, ...]
+    make_plan: Callable[..., plan.Plan], lines: tuple[str, ...]
 ) -> None:
     """What a node sends is held against the record; what is none fails the unit and no other."""
-    planned = make_fleet_plan(models="softmax_regression")
+    planned = make_plan(ray="auto")
     (unit,) = units_of(planned, {})
     planned.begin()
     records = Landed(planned).take(unit, Outcome(lines=lines, node="x"))
@@ -231,14 +232,56 @@ def test_flags_are_those_of_the_session() -> None:
     }
 
 
-def test_the_budget_is_shared(make_fleet_plan: Callable[..., plan.Plan]) -> None:
+def test_the_budget_is_shared(make_plan: Callable[..., plan.Plan]) -> None:
     """Each unit has an equal part of the session's budget, and measures its own noise."""
-    planned = make_fleet_plan(budget="90s", noise_cell="dense3-jax-cpu-stock-b100-float32")
+    planned = make_plan(
+        ray="auto", models=TWO_MODELS, budget="90s", noise_cell="dense3-jax-cpu-stock-b100-float32"
+    )
     units = {unit.cells[0].model: unit for unit in units_of(planned, {})}
 
     assert {unit.budget_s for unit in units.values()} == {45.0}
     assert units["dense3"].noise_cell.backend == "jax"
     assert units["softmax_regression"].noise_cell.model == "softmax_regression"
+
+
+def test_who_hands_out_needs_no_gpu(make_plan: Callable[..., plan.Plan]) -> None:
+    """A session for the GPUs of others is planned on a machine that has none."""
+    planned = make_plan(ray="auto", devices="cpu,gpu")
+
+    assert {cell.device for cell in planned.cells} == {"cpu", "gpu"}
+    assert {cell.backend for cell in planned.cells} == set(grid.BACKENDS)
+
+
+@pytest.mark.parametrize(
+    ("devices", "accelerator", "nodes", "expected"),
+    [
+        ("cpu", None, [{"CPU": 8.0}, {"CPU": 8.0}, {}], {"CPU": 8.0}),
+        ("cpu", None, [{"CPU": 8.0, "fmnist": 1.0}, {"CPU": 2.0}], {"fmnist": 1.0}),
+        ("gpu", None, [{"CPU": 8.0, "GPU": 4.0}], {"GPU": 1.0}),
+        ("cpu,gpu", None, [{"CPU": 8.0, "GPU": 4.0}], {"CPU": 8.0, "GPU": 1.0}),
+        ("gpu", "H100", [{"GPU": 4.0}], {"GPU": 1.0, "accelerator_type:H100": 0.001}),
+    ],
+    ids=["processors", "declared", "one GPU", "both", "type"],
+)
+def test_a_unit_takes_a_whole_node_or_gpu(
+    make_plan: Callable[..., plan.Plan],
+    devices: str,
+    accelerator: str | None,
+    nodes: list[dict[str, float]],
+    expected: dict[str, float],
+) -> None:
+    """Nothing else of ours runs where a unit does: it takes all processors, or a GPU alone."""
+    (unit,) = units_of(make_plan(ray="auto", devices=devices), {})
+
+    assert taken(unit, accelerator, nodes) == expected
+
+
+def test_unequal_nodes_have_to_be_declared(make_plan: Callable[..., plan.Plan]) -> None:
+    """Where no number of processors is a whole node everywhere, a person says which nodes count."""
+    (unit,) = units_of(make_plan(ray="auto"), {})
+
+    with pytest.raises(FleetStoppedError, match="have 2 and 8 processors: declare which take unit"):
+        taken(unit, None, [{"CPU": 8.0}, {"CPU": 2.0}])
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class OnRay:
         Raises FleetStoppedError if there is none.
         """
         nodes = self._alive()
-        takes = _taken(unit, self._accelerator, list(nodes.values()))
+        takes = taken(unit, self._accelerator, list(nodes.values()))
         able = [
             node
             for node, has in nodes.items()
@@ -149,7 +149,7 @@ class OnRay:
         return outcome.model_copy(update={"node": node, "place": places.get(node, "")})
 
 
-def _taken(
+def taken(
     unit: Unit, accelerator: str | None, nodes: Sequence[Mapping[str, float]]
 ) -> dict[str, float]:
     """Return what a unit takes of a node, by Ray's names of resources.
@@ -159,13 +159,13 @@ def _taken(
 
     Raises FleetStoppedError if it is not clear what a whole node is.
     """
-    taken: dict[str, float] = {"GPU": 1} if "gpu" in unit.devices else {}
+    some: dict[str, float] = {"GPU": 1} if "gpu" in unit.devices else {}
     if accelerator:
-        taken[f"{ACCELERATOR}:{accelerator}"] = A_BIT
+        some[f"{ACCELERATOR}:{accelerator}"] = A_BIT
     if "cpu" not in unit.devices:
-        return taken
+        return some
     if any(RESOURCE in node for node in nodes):
-        return taken | {RESOURCE: 1}
+        return some | {RESOURCE: 1}
     counts = sorted({node["CPU"] for node in nodes if node.get("CPU")})
     if len(counts) > 1:
         listed = " and ".join(f"{count:g}" for count in counts)
@@ -173,7 +173,7 @@ def _taken(
             f"a unit takes a whole node, and the nodes of this Ray cluster have {listed} "
             f"processors: declare which take units: {DECLARE}"
         )
-    return taken | {"CPU": counts[0] if counts else 1}
+    return some | {"CPU": counts[0] if counts else 1}
 
 
 def _on_node() -> Any:  # noqa: ANN401  # a function, that Ray is to send as it is

@@ -25,17 +25,18 @@ class Noise:
     """A session's cell against itself, and against itself with known extra steps.
 
     Attributes:
-        cell: which one.
+        cells: which ones; of one of several machines, one for each group of cells that it ran.
         again: the A/A ratio of its processes.
         spikes: by name (as in `grid.SPIKES`), the ratio that was found for the extra steps.
         smallest_effect: the smallest relative effect that such a comparison finds 95 % of the
             time; None with a single pair of processes.
         spread_in_turn: coefficient of variation of the ratio over pairs of processes.
         spread_apart: the same, each process held against the twin of the next pair, which did not
-            take turns with it; both None with fewer than three pairs.
+            take turns with it; both None with fewer than three pairs, this one with several
+            cells.
     """
 
-    cell: Cell
+    cells: tuple[Cell, ...]
     again: Estimate
     spikes: dict[str, Estimate]
     smallest_effect: float | None
@@ -56,8 +57,9 @@ def noise_of(records: Sequence[Record]) -> Noise | None:
     if not pairs:
         return None
     base, twin = samples(pairs), samples(pairs, "twin")
+    cells = tuple(dict.fromkeys(pair.cell for pair in pairs))
     return Noise(
-        cell=pairs[0].cell,
+        cells=cells,
         again=stats.nested_ratio(twin, base),
         spikes={
             name: stats.nested_ratio(samples(pairs, name), samples(pairs, base_of(name)))
@@ -66,7 +68,7 @@ def noise_of(records: Sequence[Record]) -> Noise | None:
         },
         smallest_effect=stats.smallest_effect(twin, base),
         spread_in_turn=_spread(twin, base),
-        spread_apart=_spread(twin[1:] + twin[:1], base),
+        spread_apart=_spread(twin[1:] + twin[:1], base) if len(cells) == 1 else None,
     )
 
 
