@@ -219,6 +219,16 @@ def test_a_torn_note_is_a_unit_that_is_not_whole(
     assert list(run_fleet(planned, Unwatched(), Here())) == []
 
 
+def test_notes_of_a_stranger_are_an_error(make_plan: Callable[..., plan.Plan]) -> None:
+    """A folder whose notes are of something else is not gone on with, and the file is named."""
+    planned = make_plan(ray="auto")
+    planned.begin()
+    planned.options_path.with_name("units.jsonl").write_text('{"unit": 1}\n')
+
+    with pytest.raises(FleetStoppedError, match=r"units.jsonl does not say which units came back"):
+        Landed(planned)
+
+
 def test_flags_are_those_of_the_session() -> None:
     """What a scheduler sets for its jobs moves no timing, but for the GPUs that it assigns."""
     node = {"PATH": "/bin", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "3"}

@@ -1,9 +1,10 @@
 """Hands a session's units out, and gathers what comes back in the session's one file of records."""
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fmnist import files, resume
 from fmnist.files import undisturbed
@@ -15,6 +16,21 @@ from fmnist.record import Record, append, read
 
 UNITS = "units.jsonl"
 """Beside a session's options: a line for each unit that came back, and where from."""
+
+
+class Note(BaseModel):
+    """A unit that came back: which one, from which machine, and why it was refused, if it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: str
+    node: str
+    """As records name the machine."""
+    told_by: str
+    """As its fleet tells it from others."""
+    place: str
+    """Where a person finds it."""
+    refusal: str | None
 
 
 class FleetError(ValueError):
@@ -70,9 +86,10 @@ class Landed:
         self._path = planned.options_path.with_name(UNITS)
         self._nodes: dict[str, str] = {}
         for note in self._mended():
-            self._nodes[note["is"]] = note["node"]
-            if note["refusal"] is None:
-                self.done.add(note["unit"])
+            if note.node:
+                self._nodes[note.told_by] = note.node
+            if note.refusal is None:
+                self.done.add(note.unit)
 
     def set_rest_aside(self) -> None:
         """Take the records of units that are not whole out of the session's file."""
@@ -100,34 +117,42 @@ class Landed:
         if refusal is not None:
             reason = f"{node}: {refusal}" if node else refusal
             records = failures(self._planned, unit, reason, node)
-        note = {
-            "unit": unit.key,
-            "node": node,
-            "is": outcome.node,
-            "place": outcome.place,
-            "refusal": refusal,
-        }
+        note = Note(
+            unit=unit.key,
+            node=node,
+            told_by=outcome.node,
+            place=outcome.place,
+            refusal=refusal,
+        )
         with undisturbed():
             for record in records:
                 append(record, self._planned.records_path)
-            files.append_line(self._path, json.dumps(note).encode())
+            files.append_line(self._path, note.model_dump_json().encode())
         return records
 
     def _name_of(self, node: str) -> str:
         """Return a machine's name in records; empty for none."""
         if not node:
             return ""
-        return self._nodes.setdefault(node, f"node{1 + len(set(self._nodes.values()) - {''})}")
+        return self._nodes.setdefault(node, f"node{1 + len(set(self._nodes.values()))}")
 
-    def _mended(self) -> list[Mapping[str, Any]]:
-        """Return the notes of an earlier run, its file without the line that a crash left torn."""
+    def _mended(self) -> list[Note]:
+        """Return the notes of an earlier run, its file without the line that a crash left torn.
+
+        Raises FleetStoppedError for a file of something else.
+        """
         if not self._path.exists():
             return []
         content = self._path.read_bytes()
         whole, _, torn = content.rpartition(b"\n")
         if torn:
             files.replace(self._path, whole + b"\n" if whole else b"")
-        return [json.loads(line) for line in whole.splitlines()]
+        try:
+            return [Note.model_validate_json(line) for line in whole.splitlines()]
+        except ValidationError as error:
+            raise FleetStoppedError(
+                f"{self._path} does not say which units came back: without it, all are run again"
+            ) from error
 
 
 def _records_of(unit: Unit, outcome: Outcome, node: str) -> Iterator[Record]:
