@@ -12,6 +12,7 @@ that are neither proved nor taken apart, on both backends. Its noise is two more
 import argparse
 import itertools
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -40,8 +41,8 @@ UNITS = 104
 NODES = 4
 MODES = ("environment", "layers", "loop", "environment+layers", "steps_per_execution")
 BATCH_SIZES = (1, 2, 4, 5, 10, 20, 25, 50, 100, 125, 250, 500)
-ALONE_UNITS = 8
-"""Of the comparison between one node and this machine without Ray."""
+PAIRS = 8
+"""Of a unit on a Ray cluster of one node, and the same without Ray, in turn."""
 
 
 @contextmanager
@@ -104,6 +105,27 @@ def timed(planned: Plan, fleet: Fleet, after: Callable[[int], None] = lambda _: 
     return (time.perf_counter() - began) / cells
 
 
+def side_by_side(planned: Plan) -> list[float]:
+    """Return by how many seconds for a cell each unit takes longer by Ray than without it."""
+    found = []
+    with cluster(1) as made:
+        fleets: list[Fleet] = [OnRay(made.address), Here()]
+        for number, group in enumerate(planned.groups):
+            one = [replace(planned, groups=(group,), session=f"{number}-{i}") for i in (0, 1)]
+            seconds = {i: timed(one[i], fleets[i]) for i in ((0, 1), (1, 0))[number % 2]}
+            found.append(seconds[0] - seconds[1])
+        fleets[0].close()
+    return found
+
+
+def told(seconds: list[float]) -> str:
+    """Return the median of some seconds, and all that they range over."""
+    median = statistics.median(seconds)
+    return (
+        f"median {median:+.3f}, from {min(seconds):+.3f} to {max(seconds):+.3f} (n={len(seconds)})"
+    )
+
+
 def expected(planned: Plan) -> Counter[tuple[Task, Cell, int]]:
     """Return the keys of the records that a plan of `many` makes."""
     found: Counter[tuple[Task, Cell, int]] = Counter(("train", c, 0) for c in planned.cells)
@@ -137,13 +159,7 @@ def main() -> int:
         records, damaged = read(planned.records_path)
         found = Counter((r.task, r.cell, r.process) for r in records if r.failure is None)
         by_node = Counter(r.machine["node"] for r in records if r.task == "train")
-
-        few = many(Path(folder) / "one", ALONE_UNITS)
-        with cluster(1) as made:
-            fleet = OnRay(made.address)
-            on_one = timed(few, fleet)
-            fleet.close()
-        alone = timed(many(Path(folder) / "alone", ALONE_UNITS), Here())
+        pairs = side_by_side(many(Path(folder) / "pairs", PAIRS))
     missing, doubled = wanted - found, found - wanted
     begun, last = memory[total // 10], memory[total]
     print(
@@ -154,8 +170,8 @@ def main() -> int:
         f"damaged {len(damaged)}\n"
         f"cells by node: {dict(sorted(by_node.items()))}\n"
         f"wall time for a cell on all nodes: {on_nodes:.3f} s\n"
-        f"wall time for a cell, {ALONE_UNITS} units one after the other: {on_one:.3f} s on one Ray "
-        f"node, {alone:.3f} s without Ray: {on_one - alone:+.3f} s\n"
+        f"a unit alone on one Ray node, less the same without Ray, in turn, seconds for a cell: "
+        f"{told(pairs)}\n"
         f"driver's memory after {total // 10} cells {begun:,} bytes, after {total} {last:,} bytes "
         f"({last / begun - 1:+.2%})"
     )
