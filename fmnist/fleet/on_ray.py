@@ -124,7 +124,7 @@ class OnRay:
             listed = ", ".join(f"{name} {amount:g}" for name, amount in takes.items())
             raise FleetStoppedError(
                 f"a unit takes {listed} of one node, and of the {len(nodes)} nodes of this Ray "
-                f"cluster none has that: start one, or declare which take units: {DECLARE}"
+                f"cluster none has that: start one that does, then --resume; see `ray status`"
             )
         return takes, able
 
