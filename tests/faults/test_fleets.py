@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,18 @@ def test_a_driver_that_is_killed(site: Site, made: Any) -> None:  # noqa: ANN401
     check_whole(site)
     assert set(before.splitlines()) <= {*site.raw.read_bytes().splitlines(), *aside(site)}
     assert len(notes(site)) == len(MODELS.split(","))
+
+
+@pytest.mark.slow
+def test_a_node_that_refuses(site: Site, made: Any, real_data: Path) -> None:  # noqa: ANN401
+    """A node with the stand-in gets no more units of Fashion-MNIST; the others do what it had."""
+    other = made.add_node(num_cpus=1, resources={"fmnist": 4}, env_vars={"FMNIST_DATA": "stand-in"})
+    environ = {"FMNIST_DATA": str(real_data)}
+    site = replace(site, environ=environ)
+    usual = [word for word in site.command() if word not in ("--data-dir", "stand-in")]
+    status, said = site.run(*usual)
+    made.remove_node(other)
+
+    assert status == 0, said
+    check_whole(site)
+    assert {r.dataset for r in site.records()} == {"fashion-mnist"}
