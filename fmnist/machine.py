@@ -53,7 +53,10 @@ def _processor() -> dict[str, Any]:
 
 
 def summary(machine: dict[str, Any]) -> str:
-    """Return one line for people, like `2 x AMD EPYC, 23.5 GiB, Linux 6.1`."""
+    """Return one line for people, like `2 x AMD EPYC, 23.5 GiB, Linux 6.1`.
+
+    Of one of several machines in a session, it ends with which one (`node2`).
+    """
     gpu_names = [str(gpu["name"]) for gpu in machine.get("gpus", [])]
     parts = [
         f"{machine.get('usable_threads', '?')} x {machine.get('cpu', 'unknown processor')}",
@@ -61,6 +64,7 @@ def summary(machine: dict[str, Any]) -> str:
         f"{machine.get('memory_bytes', 0) / 2**30:.1f} GiB",
         f"{machine.get('system', '')} {machine.get('kernel', '')}".strip(),
         *(["virtual machine"] if machine.get("virtual") else []),
+        *([str(machine["node"])] if machine.get("node") else []),
     ]
     return ", ".join(parts)
 

@@ -152,6 +152,36 @@ OPTIONS = (
     ),
 )
 
+FLEET_OPTIONS = (
+    Option(
+        "ray",
+        "hand the groups of cells out over a Ray cluster: HOST:PORT of its head, or auto for the "
+        "one that this machine is in",
+        metavar="ADDRESS",
+    ),
+    Option(
+        "slurm",
+        "hand the groups of cells out as jobs of Slurm, each on a node of its own",
+        metavar="PARTITION",
+    ),
+    Option(
+        "accelerator",
+        "with --ray or --slurm: the type of GPU to run on, as the cluster calls it",
+        metavar="TYPE",
+    ),
+)
+"""Of `fmnist run` alone: where a session's groups are carried out, if not here."""
+
+
+def check_fleet(options: Mapping[str, Any]) -> bool:
+    """Tell whether other machines do the work. Raises PlanError if it is not clear which."""
+    if options["ray"] and options["slurm"]:
+        raise PlanError("--ray and --slurm both say where the work is done: give one of them")
+    on_fleet = bool(options["ray"] or options["slurm"])
+    if options["accelerator"] and not on_fleet:
+        raise PlanError("--accelerator chooses among the nodes of --ray or --slurm: give one too")
+    return on_fleet
+
 
 def names(text: str | None) -> tuple[str, ...]:
     """Return the names of a comma-separated list, without doubles."""

@@ -39,6 +39,19 @@ def find(
     return places, absent
 
 
+def wanted(
+    options: Mapping[str, Any], environ: Mapping[str, str], pythons: Mapping[str, str]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what `find` does, for other machines, whose devices this one need not have.
+
+    The backends must be here too, since the others are held to their versions; the devices are
+    those that were asked for, `cpu` if none was.
+    """
+    devices = grid.known("device", names(options["devices"]), grid.DEVICES) or ("cpu",)
+    found, absent = find({**options, "devices": "cpu"}, environ, pythons)
+    return [(backend, device) for device in devices for backend, _ in found], absent
+
+
 def _why_absent(
     backend: str, device: str, environ: Mapping[str, str], python: str, *, has_gpu: bool
 ) -> str | None:

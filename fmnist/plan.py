@@ -31,9 +31,11 @@ from fmnist.files import Hold
 from fmnist.grid import Cell
 from fmnist.measure import utc_now
 from fmnist.options import (
+    FLEET_OPTIONS,
     OPTIONS,
     PlanError,
     budget_s,
+    check_fleet,
     count,
     modes_of,
     names,
@@ -81,6 +83,8 @@ class Plan:
     """As given, for a session that is resumed."""
     done: Mapping[tuple[Task, Cell, int], Record]
     """What an interrupted session has measured: by task, cell and process."""
+    on_fleet: bool
+    """Whether other machines do the work: then `machine` and `cpus` are not what is measured on."""
     nvml: ModuleType | None = None
     """The driver's library, where cells run on a GPU and it can be asked."""
     hold: Hold = field(default_factory=Hold, compare=False)
@@ -256,15 +260,21 @@ class Plan:
 
 
 def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Plan:
-    """Return the plan for options as in OPTIONS.
+    """Return the plan for options as in OPTIONS; those of FLEET_OPTIONS may be left out.
 
     Raises PlanError, UnknownNameError or DataError (each a ValueError that says what to do) before
     anything was started.
     """
-    options = {o.name: list(v) if o.multiple else v for o in OPTIONS for v in [options[o.name]]}
+    options = {o.name: o.default for o in FLEET_OPTIONS} | dict(options)
+    options = {
+        o.name: list(v) if o.multiple else v
+        for o in (*OPTIONS, *FLEET_OPTIONS)
+        for v in [options[o.name]]
+    }
     resumed = None if options["resume"] is None else Path(options["resume"])
     if resumed is not None:
         options = resume.options_of(resumed, options)
+    on_fleet = check_fleet(options)
     hold = Hold() if resumed is None else resume.hold(resumed)
     started_at = utc_now()
     notices = [*_check_environment(environ)]
@@ -274,7 +284,8 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     models.check(chosen)
     named = environments.parse(options["env"])
     pythons = environments.parse_pythons(options["python"], grid.BACKENDS)
-    found, absent = places.find(options, environ, pythons)
+    look = places.wanted if on_fleet else places.find
+    found, absent = look(options, environ, pythons)
     if not 0 <= options["seed"] < SEEDS:
         raise PlanError(f"--seed must be from 0 to {SEEDS - 1}, got {options['seed']}")
     count("rounds", options, 1)
@@ -286,8 +297,10 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
     source = data.locate(folder, environ)
     if source.folder is not None:
         data.load(source)  # a damaged file is found here, before anything is trained
-    earlier = resume.measured(resumed, facts, commit) if resumed else resume.Earlier({}, ())
-    on_gpu = any(cell.device == "gpu" for group in groups for cell in group)
+    earlier = resume.Earlier({}, ())
+    if resumed:
+        earlier = resume.measured(resumed, None if on_fleet else facts, commit)
+    on_gpu = not on_fleet and any(cell.device == "gpu" for group in groups for cell in group)
     nvml = gpu_watch.driver() if on_gpu else None
     unwatched = (
         [f"GPUs are not watched while they are timed: {nvml}"] if isinstance(nvml, str) else []
@@ -301,7 +314,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         processes=count("processes", options, 1),
         budget_s=budget_s(options["budget"]),
         precision_target=share(options["precision_target"]),
-        noise_cell=_noise_cell(groups, options["noise_cell"]),
+        noise_cell=noise_cell_of(groups, options["noise_cell"]),
         noise_pairs=count("noise_pairs", options, preset.noise_pairs),
         noise_rounds=count("noise_rounds", options, preset.noise_rounds),
         parity_seeds=count("seeds", options, preset.parity_seeds),
@@ -318,6 +331,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         options={**options, "order_seed": order_seed, "resume": None},
         done=earlier.records,
         nvml=None if isinstance(nvml, str) else nvml,
+        on_fleet=on_fleet,
         hold=hold,
     )
 
@@ -328,8 +342,11 @@ def _terms(preset_name: str, options: Mapping[str, Any]) -> grid.Preset:
     return preset.by_recipe() if options["recipe"] else preset
 
 
-def _noise_cell(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
-    """Return the cell of this name, else the cheapest one, so that it can be run often."""
+def noise_cell_of(groups: Sequence[Sequence[Cell]], wanted: str | None) -> Cell:
+    """Return the cell of this name, else the cheapest one, so that it can be run often.
+
+    Raises UnknownNameError if no cell of the groups has the name.
+    """
     cells = {cell.id: cell for group in groups for cell in group}
     if wanted is not None:
         return cells[grid.known("cell in --noise-cell", [wanted], cells)[0]]

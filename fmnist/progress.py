@@ -81,12 +81,14 @@ class SessionProgress:
         """Print the cell's line: what came out, and how long the rest may take."""
         self._remove(record)
         place = "[+]"
+        node = record.machine.get("node")
+        where = f"{node}: " if node else ""
         if record.task in COUNTED:
             self._shares.pop(record.cell, None)
             self._ended += 1
             place = f"[{self._ended}/{self._cells}{self._left()}]"
         self._console.print(
-            f"{place} {record.cell.id} {record.task}: {outcome(record)}",
+            f"{place} {where}{record.cell.id} {record.task}: {outcome(record)}",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 from fmnist import files, machine
 from fmnist.files import Hold
 from fmnist.grid import Cell
-from fmnist.options import OPTIONS, PlanError
+from fmnist.options import FLEET_OPTIONS, OPTIONS, PlanError
 from fmnist.record import Record, Task, raw_lines, read, read_lines
 
 MAX_OPTIONS_BYTES = 1024 * 1024
-STARTING = ("env", "python")
-"""The options that name what is installed or started."""
+STARTING = {
+    "env": "no program is started",
+    "python": "no program is started",
+    "ray": "no cluster is given work",
+    "slurm": "no cluster is given work",
+}
+"""By option that names what is installed, started or connected to, what must not come of it."""
+CLUSTERS = ("ray", "slurm")
 
 
 def options_path(results: Path, session: str) -> Path:
@@ -24,8 +30,9 @@ def options_path(results: Path, session: str) -> Path:
 def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that an interrupted session began with.
 
-    Raises PlanError if they are gone, if another one was given now, or if they name a program: a
-    folder of results may come from a stranger, so what it would start must be given again.
+    Raises PlanError if they are gone, if another one was given now, or if they name a program or a
+    cluster: a folder of results may come from a stranger, so what it would start must be given
+    again. A cluster may be another one by now.
     """
     results = resumed.parent.parent
     path = options_path(results, resumed.stem)
@@ -36,20 +43,24 @@ def options_of(resumed: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             f"--resume {resumed}: {path} cannot be read ({error}); a session is resumed where it "
             f"ran, by the file RESULTS/raw/SESSION.jsonl"
         ) from error
-    for option in OPTIONS:
-        value = given[option.name]
+    moved = {name: given.get(name) for name in CLUSTERS}
+    may_move = any(moved.values()) and any(began.get(name) for name in CLUSTERS)
+    for option in (*OPTIONS, *FLEET_OPTIONS):
+        if may_move and option.name in CLUSTERS:
+            continue
+        value = given.get(option.name, option.default)
         left_out = value == (list(option.default) if option.multiple else option.default)
         if option.name in STARTING and left_out and began.get(option.name):
             raise PlanError(
                 f"{option.flag} was {began[option.name]!r} when the session began: give it again, "
-                "no program is started because a file says so"
+                f"{STARTING[option.name]} because a file says so"
             )
         if option.name != "resume" and not left_out and value != began.get(option.name):
             raise PlanError(
                 f"{option.flag} was {began.get(option.name)!r} when the session began and is "
                 f"{value!r} now: leave it out, a session is resumed by its own options"
             )
-    return {**given, **began, "results": str(results)}
+    return {**given, **began, **(moved if may_move else {}), "results": str(results)}
 
 
 def aside_path(results: Path, session: str) -> Path:
@@ -66,7 +77,7 @@ def _read(path: Path) -> dict[str, Any]:
     began = json.loads(text)
     if not isinstance(began, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004  # what is caught
-    kinds = {option.name: list if option.multiple else option.type for option in OPTIONS}
+    kinds = {o.name: list if o.multiple else o.type for o in (*OPTIONS, *FLEET_OPTIONS)}
     for name, value in began.items():
         if name not in kinds or not (value is None or type(value) in (kinds[name], int)):
             raise ValueError(f"{name:.40} is {value!r:.40}, which is no option")
@@ -95,8 +106,10 @@ class Earlier(NamedTuple):
     notices: tuple[str, ...]
 
 
-def measured(resumed: Path, facts: Mapping[str, Any], commit: str | None) -> Earlier:
+def measured(resumed: Path, facts: Mapping[str, Any] | None, commit: str | None) -> Earlier:
     """Return what an interrupted session measured, its file mended; it must be held.
+
+    `facts` are of the machine that goes on with it; None where several do, which may be others.
 
     Raises PlanError for another machine or commit, whose times are not of one session, and for
     records that a newer version of the suite wrote.
@@ -110,8 +123,9 @@ def measured(resumed: Path, facts: Mapping[str, Any], commit: str | None) -> Ear
             raise PlanError(f"--resume {line}")
         notices.append(f"left out, and its cell is measured again: {line}")
     for record in records:
+        here = record.machine if facts is None else dict(facts)
         for what, then, now in (
-            ("machine", machine.summary(record.machine), machine.summary(dict(facts))),
+            ("machine", machine.summary(record.machine), machine.summary(here)),
             ("commit", record.commit, commit),
         ):
             if then != now:
@@ -142,15 +156,18 @@ def _mend_end(path: Path) -> str | None:
     return f"mended: the torn last line of {path} ({len(torn):,} bytes) was moved to {aside}"
 
 
-def set_aside(path: Path, done: Collection[tuple[Task, Cell, int]]) -> None:
+def set_aside(
+    path: Path, done: Collection[tuple[Task, Cell, int]], *, failed_too: bool = False
+) -> None:
     """Take records out of a session's file that are to be measured again, beside others.
 
-    Their lines are kept in the file of `aside_path` before they leave the other one.
+    Those that failed stay, as what is measured again replaces them, unless `failed_too`. The lines
+    are kept in the file of `aside_path` before they leave the other one.
     """
     numbers = {
         line.number
         for line in read_lines(path)[0]
-        if line.record.failure is None
+        if (failed_too or line.record.failure is None)
         and (line.record.task, line.record.cell, line.record.process) in done
     }
     with path.open("rb") as file:

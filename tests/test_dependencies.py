@@ -42,7 +42,7 @@ def reachable(name: str, extras: set[str]) -> set[str]:
 
 def test_torch_cannot_be_reached() -> None:
     """The walk from our package with every extra meets Keras and both backends, and no torch."""
-    extras = {"tensorflow", "jax", "cpu", "tensorflow-gpu", "jax-gpu"}
+    extras = {"tensorflow", "jax", "cpu", "tensorflow-gpu", "jax-gpu", "ray", "slurm"}
     found = reachable("fmnist", extras)
 
     assert {"keras", "tensorflow", "jax", "jaxlib", "numpy"} <= found
@@ -87,7 +87,8 @@ def licences(name: str) -> list[str]:
 
 def test_licences_are_compatible() -> None:
     """Nothing that an installation brings forbids what our MIT licence allows."""
-    found = {name: licences(name) for name in reachable("fmnist", {"tensorflow", "jax", "cpu"})}
+    extras = {"tensorflow", "jax", "cpu", "ray", "slurm"}
+    found = {name: licences(name) for name in reachable("fmnist", extras)}
     assert sum(map(bool, found.values())) > 50
 
     foreign = {

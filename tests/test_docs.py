@@ -24,6 +24,9 @@ OF_OTHERS = {
     "--benchmark-only",
     "--overwrite",
     "--backend",
+    # of `ray start`, of a job of Slurm, of `scancel`
+    *("--head", "--port", "--num-cpus", "--address", "--exclusive", "--gres", "--name"),
+    "--resources",
     "--quick",
     "--repeats",
 }
@@ -37,7 +40,8 @@ def modules() -> set[str]:
         if not path.stem.startswith("__")
     }
     one_model = {name for name in names if name.startswith("fmnist.models.")}
-    return (names - one_model) | {"fmnist.models", "fmnist.cli", "fmnist.studies"}
+    packages = {"fmnist.models", "fmnist.cli", "fmnist.fleet", "fmnist.studies"}
+    return (names - one_model) | packages
 
 
 def test_reference_has_every_module() -> None:

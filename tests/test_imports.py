@@ -71,6 +71,10 @@ MAY_IMPORT = {
     "selfcheck": {"channel", "grid", "launch", "measure", "parity", "plan", "record"},
     "scaling": {"channel", "grid", "launch", "meeting", "options", "plan", "record"},
     "session": {"budget", "launch", "plan", "record", "scaling", "selfcheck"},
+    "fleet": {
+        *("bounds", "files", "grid", "launch", "measure", "options", "plan", "record", "resume"),
+        "session",
+    },
     "learn": {"channel", "grid", "launch", "models", "options", "plan", "record"},
     "race": {
         *("channel", "grid", "launch", "models", "options", "plan", "race_rules", "record"),
@@ -94,6 +98,7 @@ MAY_IMPORT = {
     "pytest_options": {"options"},
     "cli": {
         *("claims", "data", "doctor", "files", "grid", "launch", "learn", "machine", "measure"),
+        "fleet",
         *("models", "options", "plan", "progress", "race", "race_rules", "record", "report"),
         *("scaling", "session", "studies"),
         *("ask", "by_keras", "convolution", "explore", "images", "places", "saved"),
@@ -104,7 +109,15 @@ MAY_IMPORT = {
 FREE_OF_FRAMEWORKS = (
     *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
     *("report.render", "report.tables", "report.publish", "report.headline", "report.terminal"),
-    *("selfcheck", "session", "cli", "blueprint", "studies.tuning"),
+    *(
+        "fleet.on_ray",
+        "fleet.on_slurm",
+        "selfcheck",
+        "session",
+        "cli",
+        "blueprint",
+        "studies.tuning",
+    ),
 )
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -19,7 +19,10 @@ import fmnist
 from fmnist import learn, machine, plan
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
 from fmnist.files import ENDING_SIGNALS
-from fmnist.options import OPTIONS, Option
+from fmnist.fleet.collect import Fleet, run_fleet
+from fmnist.fleet.on_ray import OnRay
+from fmnist.fleet.on_slurm import slurm
+from fmnist.options import FLEET_OPTIONS, OPTIONS, Option
 from fmnist.progress import SessionProgress
 from fmnist.record import Record, read
 from fmnist.report.choose import assembled
@@ -56,12 +59,28 @@ def with_options(options: Sequence[Option]) -> Callable[[Function], Function]:
 
 
 @click.command()
-@with_options(OPTIONS)
-def run(**options: Any) -> None:  # noqa: ANN401  # one for each of OPTIONS
+@with_options((*OPTIONS, *FLEET_OPTIONS))
+def run(**options: Any) -> None:  # noqa: ANN401  # one for each of the options
     """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
     planned = _planned(options)
     cells = len(planned.cells) * planned.processes
-    carry_out(planned, cells, partial(run_session, planned), assembled)
+    if not planned.on_fleet:
+        carry_out(planned, cells, partial(run_session, planned), assembled)
+        return
+    try:
+        chosen = _fleet(planned)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    with closing(chosen) as fleet:
+        carry_out(planned, cells, partial(run_fleet, planned, fleet=fleet), assembled)
+
+
+def _fleet(planned: plan.Plan) -> Fleet:
+    """Return the machines that the options of a session name. Raises FleetError."""
+    options = planned.options
+    if options["ray"]:
+        return OnRay(options["ray"], options["accelerator"])
+    return slurm(planned, options["slurm"], options["accelerator"])
 
 
 def carry_out(
@@ -136,13 +155,17 @@ def _left_by(planned: plan.Plan) -> str:
 def announcement(planned: plan.Plan) -> list[str]:
     """Return what a person should read before a session runs: terms first, then warnings."""
     order = ", ".join(cell.id for cell in planned.cells)
+    where = f"machine: {machine.summary(dict(planned.machine))}"
+    disturbances = machine.disturbances()
+    if planned.on_fleet:
+        where, disturbances = "machines: those of the cluster, this one only hands out", []
     return [
         f"fmnist {fmnist.__version__}, session {planned.session}: preset {planned.preset_name}, "
         f"data set {planned.source.kind} ({planned.source.found_by})",
-        f"machine: {machine.summary(dict(planned.machine))}",
+        where,
         f"cells, in the order of --order-seed {planned.order_seed}: {order}",
         *[f"notice: {text}" for text in planned.notices],
-        *[f"notice: {text}" for text in machine.disturbances()],
+        *[f"notice: {text}" for text in disturbances],
     ]
 
 

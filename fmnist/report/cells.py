@@ -12,7 +12,7 @@ from fmnist import stats
 from fmnist.grid import BACKENDS
 from fmnist.record import PeakMemory, Record
 from fmnist.report import trust
-from fmnist.report.choose import machine_name
+from fmnist.report.choose import placed_name
 from fmnist.report.limits import GIGA, REACHED_TERM, SHARE_TERM
 from fmnist.report.render import NOTHING, digits, joined, percent
 from fmnist.report.summary import Summary, summaries
@@ -295,7 +295,7 @@ COLUMNS: Final = (
     _number("GFLOP/s", lambda s: _scaled(s.flop_per_s, 1 / GIGA), "known"),
     _number("% of peak", lambda s: _scaled(s.share_of_peak, 100), "known"),
     _number("accuracy [%]", lambda s: s.accuracy, "always", percent),
-    _text("machine", lambda s: machine_name(s.first), "varying"),
+    _text("machine", lambda s: placed_name(s.first), "varying"),
     _text("session", lambda s: s.first.session, "varying"),
     _number("first epoch [s]", lambda s: fmean(r.first_epoch_s or 0.0 for r in s.records)),
     _count("epochs trained", _epochs_trained),

@@ -17,7 +17,7 @@ import numpy as np
 from fmnist import blueprint
 from fmnist.record import SCHEMA, Line, Record, read_lines, unpacked
 from fmnist.report import tables
-from fmnist.report.choose import row_key, row_of_task, sessions_of
+from fmnist.report.choose import node_of, row_key, row_of_task, sessions_of
 from fmnist.report.render import joined, render
 
 FASHION_MNIST_RELEASED = datetime(2017, 8, 25, tzinfo=UTC)
@@ -201,7 +201,11 @@ def _of_session(lines: Sequence[Line]) -> Iterator[Place]:
     yield from _doubled(lines)
     yield from _absent(lines)
     yield from _uncertified(lines)
-    yield from _too_long(lines)
+    by_node: dict[str, list[Line]] = {}
+    for line in lines:
+        by_node.setdefault(node_of(line.record), []).append(line)
+    for of_node in by_node.values():
+        yield from _too_long(of_node)
 
 
 def _contradictions(lines: Iterable[Line]) -> Iterator[Place]:
@@ -218,18 +222,19 @@ def _contradictions(lines: Iterable[Line]) -> Iterator[Place]:
                 line.number,
                 (
                     "; ".join(apart),
-                    "a session has one machine, one commit, one data set, and one version of each "
-                    "package for each backend",
+                    "a session has one machine (or several, each of a name), one commit, one data "
+                    "set, and one version of each package for each backend",
                 ),
             )
 
 
 def _facts(record: Record) -> Iterator[tuple[str, Any]]:
-    """Yield by name what is the same in every record of a session."""
+    """Yield by name what is the same in every record of a session, or of one of its machines."""
     yield "commit", record.commit
     yield "data set", record.dataset
+    node = node_of(record)
     for fact, value in record.machine.items():
-        yield f"machine's {fact}", value
+        yield f"{node or 'machine'}'s {fact}", value
     place = f"{record.backend} {record.environment}".strip()
     for package, version in record.versions.items():
         yield f"{package} on {place}", version
@@ -320,10 +325,10 @@ def _uncertified(lines: Sequence[Line]) -> Iterator[Place]:
 
 
 def _too_long(lines: Sequence[Line]) -> Iterator[Place]:
-    """Yield the last record of a session that measured more seconds than have passed.
+    """Yield the last record of a session's machine that measured more seconds than have passed.
 
-    One worker computes at a time, and a group of workers ends before the next one starts. So all
-    but the last group fits between the first start and the last.
+    There, one worker computes at a time, and a group of workers ends before the next one starts. So
+    all but the last group fits between the first start and the last.
     """
     last = max(lines, key=lambda line: (line.record.started_at, line.number))
     first = min(line.record.started_at for line in lines)

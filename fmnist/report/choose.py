@@ -30,8 +30,11 @@ def sessions_of(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def table_key(record: Record) -> tuple[str, ...]:
-    """Return what is equal in all records that may stand in one table."""
-    return record.session, record.dataset, record.preset
+    """Return what is equal in all records of a session that may stand in one table.
+
+    Machines that shared a session are told apart: no ratio is across them.
+    """
+    return record.session, record.dataset, record.preset, machine.summary(record.machine)
 
 
 def _last_of_each(records: Sequence[Record]) -> list[Record]:
@@ -145,8 +148,23 @@ def row_of_task(record: Record) -> tuple[Any, ...]:
 
 
 def machine_name(record: Record) -> str:
-    """Return what a record's machine is made of, without the kernel, which changes over time."""
-    return machine.summary({n: fact for n, fact in record.machine.items() if n != "kernel"})
+    """Return what a record's machine is made of, without the kernel, which changes over time.
+
+    Nor is it told which one of a session's several machines it was: in another session, the same
+    name is another one's.
+    """
+    lasting = {n: fact for n, fact in record.machine.items() if n not in ("kernel", "node")}
+    return machine.summary(lasting)
+
+
+def node_of(record: Record) -> str:
+    """Return which of its session's machines a record is of; empty where there was one."""
+    return str(record.machine.get("node") or "")
+
+
+def placed_name(record: Record) -> str:
+    """Return `machine_name`, and which of its session's machines it was."""
+    return ", ".join(filter(None, (machine_name(record), node_of(record))))
 
 
 MAIN_MODES = ("stock", "tuned")

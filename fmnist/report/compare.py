@@ -92,7 +92,8 @@ def session_in(files: Iterable[Path], name: str) -> Session:
     placed = [line for path in files for line in _undamaged(path)]
     if not placed:
         raise CompareError(f"no records in {name}; give a file that `fmnist run` wrote")
-    groups = [group[0] for group in sessions_of(one.record for one in placed)]
+    firsts = [group[0] for group in sessions_of(one.record for one in placed)]
+    groups = list({(r.session, r.dataset, r.preset): r for r in reversed(firsts)}.values())[::-1]
     if len(groups) > 1:
         listed = ", ".join(f"{r.session} ({r.dataset}, preset {r.preset})" for r in groups)
         raise CompareError(
@@ -122,7 +123,7 @@ def _check_one_machine(placed: Sequence[Line]) -> None:
                 raise CompareError(
                     f"{known[0]} and {one}: two machines in session {one.record.session}, "
                     f"{fact} is {_text(first.get(fact))} and {_text(here.get(fact))}; "
-                    "a session is of one machine: give only the lines of one"
+                    "a comparison is of one machine with one: give only the lines of one"
                 )
 
 

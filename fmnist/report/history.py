@@ -11,7 +11,7 @@ from typing import Any
 from fmnist import stats
 from fmnist.record import Record, samples
 from fmnist.report import columns
-from fmnist.report.choose import good, machine_name
+from fmnist.report.choose import good, machine_name, node_of
 from fmnist.report.render import NOTHING, Table, with_interval
 from fmnist.report.terms import accuracy_term, terms_of
 from fmnist.report.trust import MARGIN, floor_of, noise_of
@@ -93,16 +93,16 @@ def tables(records: Iterable[Record]) -> list[Table]:
 
 def _histories(records: Sequence[Record]) -> list[list[Entry]]:
     """Return the entries of each cell in the order of time; other work is another cell."""
-    sessions: dict[str, list[Record]] = {}
+    sessions: dict[tuple[str, str], list[Record]] = {}
     for r in records:
-        sessions.setdefault(r.session, []).append(r)
-    floors = {session: floor_of(noise_of(its)) for session, its in sessions.items()}
+        sessions.setdefault((r.session, node_of(r)), []).append(r)
+    floors = {place: floor_of(noise_of(its)) for place, its in sessions.items()}
     cells: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
     for r in sorted(good(records, "train"), key=lambda r: r.started_at):
         work = (r.cell, r.preset, r.dataset, r.train_images)
         cells.setdefault(work, {}).setdefault(r.session, []).append(r)
     return [
-        [Entry(tuple(its), floors[session]) for session, its in by_session.items()]
+        [Entry(tuple(its), floors[s, node_of(its[0])]) for s, its in by_session.items()]
         for _, by_session in sorted(cells.items())
     ]
 

@@ -24,7 +24,7 @@ from fmnist.grid import PRESETS
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.cells import cell_tables
-from fmnist.report.choose import good, machine_name
+from fmnist.report.choose import good, node_of, placed_name
 from fmnist.report.headline import headline
 from fmnist.report.pictures import plots
 from fmnist.report.pictures.picture import Picture
@@ -129,6 +129,7 @@ def _tells(records: Sequence[Record]) -> tuple[Any, ...]:
         list(PRESETS).index(first.preset),
         newest,
         first.session,
+        node_of(first),
     )
 
 
@@ -194,12 +195,13 @@ def _versions(
 def _bare(records: Sequence[Record]) -> Section:
     """Return what is shown of every session."""
     first = records[0]
-    setting = f"{first.dataset}, preset {first.preset}, {joined(machine_name(r) for r in records)}"
+    node = node_of(first)
+    setting = f"{first.dataset}, preset {first.preset}, {joined(placed_name(r) for r in records)}"
     cells = len({r.cell for r in good(records, "train")})
     learned = len(good(records, "learn"))
     failed = sum(r.failure is not None for r in records)
     return Section(
-        id=f"session-{first.session}-{first.preset}-{first.dataset}",
+        id="-".join(filter(None, ("session", first.session, first.preset, first.dataset, node))),
         heading=f"{first.started_at:%Y-%m-%d}, {setting}",
         setting=setting,
         facts=(

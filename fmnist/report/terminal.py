@@ -21,7 +21,7 @@ from fmnist.record import Record
 from fmnist.report.choose import good, row_key
 from fmnist.report.columns import count
 from fmnist.report.headline import LONGEST_NAME, LONGEST_REASON, headline, names_of
-from fmnist.report.render import NOTHING, above_one, digits, inert, percent, with_interval
+from fmnist.report.render import NOTHING, above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
 from fmnist.report.tables import UNEQUAL, UNEQUAL_TERM
 from fmnist.report.terms import (
@@ -346,7 +346,7 @@ def _noise_lines(records: Sequence[Record]) -> list[str]:
         if (ratio := noise.spikes.get(name)) is not None
     ]
     steps = f"; more steps found: {', '.join(found)}" if found else ""
-    cell = inert(noise.cell.id, LONGEST_NAME)
+    cell = inert(joined(cell.id for cell in noise.cells), LONGEST_NAME)
     return [f"noise: {cell} against itself {above_one(noise.again)} %{steps}"]
 
 

@@ -32,9 +32,9 @@ class Noise:
     pairs: tuple[Record, ...]
 
     @property
-    def cell(self) -> Cell:
-        """Which one."""
-        return self.pairs[0].cell
+    def cells(self) -> tuple[Cell, ...]:
+        """Which ones; of one of several machines, one for each group of cells that it ran."""
+        return tuple(dict.fromkeys(pair.cell for pair in self.pairs))
 
     @cached_property
     def again(self) -> Estimate:
@@ -67,8 +67,10 @@ class Noise:
     def spread_apart(self) -> float | None:
         """The same, each process held against the twin of the next pair.
 
-        The two did not take turns.
+        The two did not take turns. None with several cells, too.
         """
+        if len(self.cells) > 1:
+            return None
         twin = samples(self.pairs, "twin")
         return _spread(twin[1:] + twin[:1], samples(self.pairs))
 

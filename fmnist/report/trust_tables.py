@@ -64,9 +64,9 @@ def noise(records: Sequence[Record]) -> Table | None:
         else f"{100 * found.smallest_effect:.2g} %"
     )
     terms = (
-        f"`{found.cell.id}` against itself, in {len(pairs)} pairs of processes of "
-        f"{joined(len(r.epoch_s) for r in pairs)} epochs each, of {NOISE_STEPS} steps, in turn; "
-        "the interval is over pairs of processes",
+        f"`{joined(cell.id for cell in found.cells)}` against itself, in {len(pairs)} pairs of "
+        f"processes of {joined(len(r.epoch_s) for r in pairs)} epochs each, of {NOISE_STEPS} "
+        "steps, in turn; the interval is over pairs of processes",
         f"the smallest difference that this finds 19 times in 20: {sees}",
         *_spread_terms(found),
         *_trial_terms(pairs, found),

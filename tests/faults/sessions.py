@@ -23,7 +23,7 @@ STUB = """#!/bin/sh
 if [ "$1" = -m ]; then
     exec "{python}" "{fake}" "{trace}" {behaviours} "$3"
 fi
-exit 0  # to each question whether it has what a worker needs
+{otherwise}  # to each question whether it has what a worker needs
 """
 OPTIONS = ("--preset", "smoke", "--rounds", "1", "--data-dir", "stand-in", "--order-seed", "0")
 PATIENCE_S = 600
@@ -38,6 +38,8 @@ class Site:
         behaviours: of the fake workers, like `jax=kill`.
         options: of `fmnist run`, beside `OPTIONS`.
         environ: environment variables of the sessions.
+        tells_versions: whether the workers' interpreter answers questions itself: to be asked
+            whether it has what a worker needs, it is enough to succeed.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Site:
     behaviours: Sequence[str] = ()
     options: Sequence[str] = ("--models", "softmax_regression")
     environ: Mapping[str, str] = field(default_factory=dict)
+    tells_versions: bool = False
 
     @property
     def raw(self) -> Path:
@@ -70,6 +73,7 @@ class Site:
             fake=TESTS / "fake_worker.py",
             trace=self.trace,
             behaviours=" ".join(self.behaviours),
+            otherwise=f'exec "{sys.executable}" "$@"' if self.tells_versions else "exit 0",
         )
         path.write_text(text)
         path.chmod(0o755)

@@ -12,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from fmnist.record import Record
+from fmnist.report.choose import node_of
 from fmnist.report.pictures import (
     learned_charts,
     learning_charts,
@@ -82,7 +83,8 @@ def of_machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
 
 def stem(records: Sequence[Record], picture: Picture) -> str:
     """Return the name, without an ending, of the file of a session's picture."""
-    return f"{records[0].session}-{records[0].preset}-{picture.name}"
+    first = records[0]
+    return "-".join(filter(None, (first.session, first.preset, node_of(first), picture.name)))
 
 
 def themed(spec: Mapping[str, Any], theme: str) -> dict[str, Any]:

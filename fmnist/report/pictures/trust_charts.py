@@ -197,13 +197,14 @@ def noise(records: Sequence[Record]) -> Picture | None:
         if name in found.spikes
     }
     reading = (
-        f"{inert(found.cell.model, NAME_LENGTH)} on {proper(found.cell.backend)} against itself in "
+        f"{inert(joined(cell.model for cell in found.cells), NAME_LENGTH)} on "
+        f"{joined(proper(cell.backend) for cell in found.cells)} against itself in "
         f"{len(pairs)} pairs of processes: as it is (0 %), and with known extra steps. The 95 % "
         "interval is over pairs. Dashed: just what was added."
     )
     return picture(
         Heading("noise", "What this session can tell apart", reading),
-        alt.layer(*_against_added(found.cell.backend, ratios)).properties(
+        alt.layer(*_against_added(found.cells[0].backend, ratios)).properties(
             width=NOISE_WIDTH, height=NOISE_HEIGHT
         ),
         pairs,
