@@ -33,7 +33,10 @@ nitpick_ignore_regex = [("py:.*", r"(?!fmnist\.).*")]
 # Variables of types: a signature needs them, a reader does not.
 nitpick_ignore = [
     ("py:class", f"fmnist.{name}")
-    for name in ("cli.session.Function", "launch.Turn", "preprocess.Images", "preprocess.Labels")
+    for name in (
+        *("cli.session.Function", "launch.Turn", "preprocess.Images", "preprocess.Labels"),
+        *("report.archive.R", "report.archive.T"),
+    )
 ]
 
 OUTSIDE = re.compile(r"(?<!!)(\[[^]]*\])\((\.\./[^)#]*)(#[^)]*)?\)")

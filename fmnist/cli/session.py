@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from rich.console import Console
 
 import fmnist
-from fmnist import learn, machine, plan
+from fmnist import learn, machine, plan, scaling
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
 from fmnist.files import ENDING_SIGNALS
 from fmnist.fleet.collect import Fleet, run_fleet
@@ -63,14 +63,15 @@ def with_options(options: Sequence[Option]) -> Callable[[Function], Function]:
 def run(**options: Any) -> None:  # noqa: ANN401  # one for each of the options
     """Run the cells that `pytest --benchmark-only` runs, by the same engine."""
     planned = _planned(options)
-    cells = len(planned.cells) * planned.processes
-    if not planned.on_fleet:
-        carry_out(planned, cells, partial(run_session, planned), assembled)
-        return
     try:
-        chosen = _fleet(planned)
+        on_several = sum(map(len, scaling.groups(planned)))
+        cells = (len(planned.cells) + on_several) * planned.processes
+        chosen = _fleet(planned) if planned.on_fleet else None
     except ValueError as error:
         raise BadInput(str(error)) from error
+    if chosen is None:
+        carry_out(planned, cells, partial(run_session, planned), assembled)
+        return
     with closing(chosen) as fleet:
         carry_out(planned, cells, partial(run_fleet, planned, fleet=fleet), assembled)
 
