@@ -259,6 +259,11 @@ def test_backends_on_different_models_make_no_ratio() -> None:
         ([], "There are no records."),
         ([failed()], "no model was trained to its end in this session."),
         ([noise()], "no model was trained in this session."),
+        (
+            [record(task="scale"), record(task="scale", replicas=4)],
+            "models trained by up to 4 devices together, see the table of scaling.",
+        ),
+        ([record(task="scale", replicas=2, shared_device=True)], "processor: correctness only."),
     ],
 )
 def test_nothing_trained_is_said(records: list[Record], first: str) -> None:

@@ -265,6 +265,28 @@ def _certified(cell: Summary, records: Sequence[Record]) -> str:
     )
 
 
+def _of_other_tasks(records: Sequence[Record]) -> list[str]:
+    """Return what was done where no cell was timed as such."""
+    if learned.learned(records):
+        return []
+    if good(records, "learn"):
+        told = "a search by the validation set alone, see its table"
+    elif scaled := good(records, "scale"):
+        most = max(r.replicas for r in scaled)
+        shared = "; they share a processor: correctness only"
+        told = (
+            f"models trained by up to {most} devices together, see the table of scaling"
+            f"{shared if any(r.shared_device for r in scaled) else ''}"
+        )
+    elif any(r.task == "race" for r in records):
+        told = "whole trainings in a race, no model side by side"
+    else:
+        tried = any(r.task in learned.TASKS for r in records)
+        trained = "trained to its end" if tried else "trained"
+        return [f"On {_machine(records)}, no model was {trained} in this session."]
+    return [f"On {_machine(records)}: {told}."]
+
+
 def _without_ratios(
     cells: Sequence[Summary], names: Mapping[int, str], records: Sequence[Record]
 ) -> list[str]:
@@ -273,15 +295,7 @@ def _without_ratios(
     Nothing where whole trainings were all that was asked for: they have sentences of their own.
     """
     if not cells:
-        if learned.learned(records):
-            return []
-        if good(records, "learn"):
-            return [f"On {_machine(records)}: a search by the validation set alone, see its table."]
-        if any(r.task == "race" for r in records):
-            return [f"On {_machine(records)}: whole trainings in a race, no model side by side."]
-        tried = any(r.task in learned.TASKS for r in records)
-        trained = "trained to its end" if tried else "trained"
-        return [f"On {_machine(records)}, no model was {trained} in this session."]
+        return _of_other_tasks(records)
     backends = backends_of(cell.first for cell in cells)
     if len(backends) > 1:
         return [f"{_where(cells)}: no model was trained by two backends side by side."]

@@ -197,7 +197,8 @@ def _bare(records: Sequence[Record]) -> Section:
     first = records[0]
     node = node_of(first)
     setting = f"{first.dataset}, preset {first.preset}, {joined(placed_name(r) for r in records)}"
-    cells = len({r.cell for r in good(records, "train")})
+    trained = (*good(records, "train"), *good(records, "scale"))
+    cells = len({r.cell for r in trained})
     learned = len(good(records, "learn"))
     failed = sum(r.failure is not None for r in records)
     return Section(
