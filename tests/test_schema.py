@@ -173,7 +173,7 @@ def test_page_has_a_row_for_every_field_of_a_line() -> None:
         (
             "epoch_s",
             "list of number ≥ 1e-09, ≤ 1e+09 | s "
-            "| `train`, `overhead`, `noise`, `breakdown`, `race`, `learn`",
+            "| `train`, `overhead`, `noise`, `breakdown`, `race`, `learn`, `scale`",
         ),
         ("images_per_s", "number > 0 or `Infinity` or null | images/s | if known"),
         ("machine", "object |  | every task"),
