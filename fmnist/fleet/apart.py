@@ -52,7 +52,8 @@ def carry_out_apart(
             )
         try:
             outcome = _asked(ours, unit)
-            status = process.wait() if outcome else None
+            if outcome:
+                process.wait()
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
