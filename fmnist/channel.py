@@ -98,6 +98,8 @@ class Job(Said):
     """Which of them this worker is on."""
     wait_s: float = 0.0
     """How long the others are waited for."""
+    share_a_machine: bool = False
+    """Whether two of the hosts are one machine."""
 
     @property
     def local_replicas(self) -> int:

@@ -66,11 +66,12 @@ class GpuWatch:
         self._thread.start()
 
     def stop(self) -> Watched:
-        """Look once more, and return what was seen since `start`."""
+        """Return what was seen since `start`: by now, if there was no time for a look before."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
-        self._look()
+        if not self._looks:
+            self._look()
         return seen(self._looks)
 
     def _look_until_over(self) -> None:

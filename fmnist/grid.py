@@ -174,6 +174,9 @@ XLA_CONVOLUTION = Setting(
 """Keeps convolutions out of a fusion whose gradients are slow. Releases before 0.8.2 end the
 process for it, in 0.11 it makes no difference, and later ones were not measured."""
 
+BY_BUS = MappingProxyType({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+"""GPUs are numbered as the driver's tools do: the one that is watched is the one at work."""
+
 BACKENDS: Mapping[str, Backend] = MappingProxyType(
     {
         "tensorflow": Backend(
@@ -186,7 +189,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             environment={
                 "cpu": {"CUDA_VISIBLE_DEVICES": "-1"},
                 # The workers of a group share the device: none may take all of its memory.
-                "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true"},
+                "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **BY_BUS},
             },
             tuned={"cpu": (), "gpu": ()},
             virtual_devices="",
@@ -204,7 +207,11 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
             },
             environment={
                 "cpu": {"JAX_PLATFORMS": "cpu"},
-                "gpu": {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+                "gpu": {
+                    "JAX_PLATFORMS": "cuda",
+                    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                    **BY_BUS,
+                },
             },
             tuned={"cpu": (KEEP_MEMORY, XLA_CONVOLUTION), "gpu": ()},
             virtual_devices="JAX_NUM_CPU_DEVICES",

@@ -228,7 +228,7 @@ class CellRun:
         self.ready: Ready | None = None
         self.traced: Traced | None = None
         self._plan = plan
-        self._job = job
+        self.job = job
         self._task = job.task
         self._observer = observer
         self._process = process
@@ -262,7 +262,7 @@ class CellRun:
             )
             if self.failure is not None:  # of another host, in the meantime
                 self._child.kill()
-            self._child.tell(self._job)
+            self._child.tell(self.job)
             self.ready = self._expect(Ready)
         except (WorkerFailureError, OSError) as error:
             self.fail(f"before its first epoch: {error}")
@@ -376,7 +376,7 @@ class CellRun:
             **terms_of(self._plan, self.cell, self._task, self._started_at),
             "process": self._process,
         }
-        failure = self.failure or audit.disagreement(measured["audit_s"], self._job.steps)
+        failure = self.failure or audit.disagreement(measured["audit_s"], self.job.steps)
         try:
             return Record.model_validate({**terms, **measured, **fields, "failure": failure})
         except ValidationError as error:
@@ -389,9 +389,9 @@ class CellRun:
     def _images(self) -> dict[str, int]:
         """Return how many images the worker was told to take."""
         return {
-            "train_images": self._job.train_images - self._job.validation_images,
-            "validation_images": self._job.validation_images,
-            "test_images": self._job.test_images,
+            "train_images": self.job.train_images - self.job.validation_images,
+            "validation_images": self.job.validation_images,
+            "test_images": self.job.test_images,
         }
 
     def _measured(self) -> dict[str, Any]:
@@ -418,7 +418,7 @@ class CellRun:
         if self.ready is not None:
             fields |= self.ready.model_dump(exclude={"kind"})
         if self._task in ("noise", "breakdown"):  # the worker holds images for the longest spike
-            fields["train_images"] = self._job.steps * self._job.batch_size
+            fields["train_images"] = self.job.steps * self.job.batch_size
         fields["images_per_s"] = throughput(fields["train_images"], epoch_s)
         if self._epochs:
             fields["first_epoch_s"] = self._epochs[0].epoch_s
@@ -439,7 +439,10 @@ def watch_of(plan: Plan, cell: Cell) -> GpuWatch | None:
     if cell.device != "gpu" or plan.nvml is None:
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return GpuWatch(plan.nvml, visible, cell.local_replicas)
+    try:
+        return GpuWatch(plan.nvml, visible, cell.local_replicas)
+    except plan.nvml.NVMLError:  # a name that CUDA knows and the driver's library does not
+        return None
 
 
 def terms_of(plan: Plan, cell: Cell, task: Task, started_at: datetime) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import subprocess
+import uuid
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import cpuinfo
 import psutil
 
 CHECKOUT = Path(__file__).parent.parent
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 BUSY_LOAD_PER_CPU = 0.25
@@ -50,6 +52,14 @@ def _processor() -> dict[str, Any]:
     """Return what is known of the processor; it does not change while we look."""
     known: dict[str, Any] = cpuinfo.get_cpu_info()
     return known
+
+
+def identity() -> str:
+    """Return what is the same for all processes of this machine since it was started, and else not.
+
+    It says nothing about the machine: a number that the system drew, else one of its network card.
+    """
+    return _read(BOOT_ID) or str(uuid.getnode())
 
 
 def summary(machine: dict[str, Any]) -> str:

@@ -36,6 +36,8 @@ class Word(BaseModel):
     """Who says it."""
     terms: dict[str, Any] = {}
     """What the host was told, and has."""
+    machine: str = ""
+    """Tells machines apart; of the first host's answer: not empty if two hosts share one."""
     failure: str | None = None
     """Why it goes no further."""
 
@@ -77,18 +79,34 @@ class Meeting:
             self.end(f"it was ended by {type(error).__name__}")
         self.close()
 
-    def agree(self, terms: Mapping[str, Any]) -> None:
-        """Compare what the hosts were told. Raises MeetingError, naming host and value."""
-        ours = Word(host=self._host, terms=dict(terms))
+    def agree(self, terms: Mapping[str, Any], machine: str = "") -> bool:
+        """Compare what the hosts were told; tell whether two of them are one machine.
+
+        Args:
+            terms: what must be equal on all hosts. Raises MeetingError, naming host and value.
+            machine: tells machines apart.
+        """
+        ours = Word(host=self._host, terms=dict(terms), machine=machine)
         if self._host:
             self._say(ours)
             answer = self._hear(0)
         else:
-            theirs = [self._hear(host) for host in sorted(self._others)]
-            answer = Word(host=0, failure=_differences(ours, theirs))
-            self._say(answer)
+            answer = self._answer(ours)
+            with suppress(MeetingError):  # of one that is gone, as the answer says
+                self._say(answer)
         if answer.failure is not None:
             raise MeetingError(answer.failure)
+        return bool(answer.machine)
+
+    def _answer(self, ours: Word) -> Word:
+        """Return what all hosts are to be told of what they were told."""
+        try:
+            theirs = [self._hear(host) for host in sorted(self._others)]
+        except MeetingError as error:
+            return Word(host=0, failure=str(error))
+        machines = [word.machine for word in (ours, *theirs)]
+        shared = "shared" if len(set(machines)) < len(machines) else ""
+        return Word(host=0, failure=_differences(ours, theirs), machine=shared)
 
     def watch(self, lost: Callable[[str], None]) -> None:
         """From now on, call `lost` with the reason, in a thread, when another host is lost."""
@@ -121,7 +139,10 @@ class Meeting:
                 try:
                     end, _ = listener.accept()
                 except TimeoutError:
-                    raise MeetingError(self._absence(missing)) from None
+                    reason = self._absence(missing)
+                    with suppress(MeetingError):  # of one that has gone in the meantime
+                        self._say(Word(host=0, failure=reason))
+                    raise MeetingError(reason) from None
                 self._let_in(end, allowance)
 
     def _let_in(self, end: socket.socket, allowance: Allowance) -> None:
@@ -228,7 +249,7 @@ class Meeting:
 def parted(address: str) -> tuple[str, int]:
     """Return the name and the port of an address, `NAME:PORT`."""
     name, _, port = address.rpartition(":")
-    return name.strip("[]"), int(port)
+    return name, int(port)
 
 
 def _word(channel: Channel, timeout_s: float) -> Word:

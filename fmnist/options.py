@@ -178,6 +178,8 @@ def check_fleet(options: Mapping[str, Any]) -> bool:
     if options["ray"] and options["slurm"]:
         raise PlanError("--ray and --slurm both say where the work is done: give one of them")
     on_fleet = bool(options["ray"] or options["slurm"])
+    if on_fleet and options["replicas"]:
+        raise PlanError("--replicas is not for --ray or --slurm: run `fmnist scale` on the machine")
     if options["accelerator"] and not on_fleet:
         raise PlanError("--accelerator chooses among the nodes of --ray or --slurm: give one too")
     return on_fleet

@@ -167,7 +167,10 @@ class PeakMemory(Part):
 
 
 class Watched(Part):
-    """What the GPUs of a cell did during one epoch, by the driver, looked at every fifth second."""
+    """What the GPUs of a cell did from the order of an epoch until its answer, evaluation included.
+
+    By the driver, looked at every fifth of a second; of a shorter epoch, once after it.
+    """
 
     lowest_clock_mhz: Count | None
     """The lowest clock of the multiprocessors; null where the driver does not tell."""
@@ -424,7 +427,7 @@ class Record(Part):
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
     """By variant, wall times of what was run in turn with `epoch_s`."""
     watched: tuple[Watched, ...] = ()
-    """Of a GPU: what it did in each of `epoch_s`; empty where nobody could look."""
+    """Of a GPU: what it did while each of `epoch_s` ran; empty where nobody could look."""
     audit_s: dict[Name, tuple[Seconds, ...]] = {}
     """By way of timing (`fenced`, `unfenced`, `steps`), wall times of a short epoch."""
     first_epoch_s: Seconds | None = None

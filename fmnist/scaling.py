@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fmnist import grid
+from fmnist import grid, machine
 from fmnist.channel import Job, Order
 from fmnist.grid import Cell
 from fmnist.launch import CellRun, Observer, Program, in_turn, orders, run_group
@@ -42,8 +42,11 @@ class Hosts:
     def __post_init__(self) -> None:
         for address in self.addresses:
             name, _, port = address.rpartition(":")
-            if not name or not port.isdigit() or not 0 < int(port) < HIGHEST_PORT:
-                raise PlanError(f"--hosts takes NAME:PORT,NAME:PORT..., got {address!r}")
+            if not name or ":" in name or not port.isdigit() or not 0 < int(port) < HIGHEST_PORT:
+                raise PlanError(
+                    f"--hosts takes NAME:PORT,NAME:PORT..., with names or IPv4 addresses and ports "
+                    f"below {HIGHEST_PORT:,}, got {address!r}"
+                )
         if len(set(self.addresses)) < max(2, len(self.addresses)):
             raise PlanError(f"--hosts takes at least two addresses, all different: {self}")
         if not 0 <= self.host < len(self.addresses):
@@ -72,6 +75,8 @@ def groups(plan: Plan, hosts: int = 1) -> list[tuple[Cell, ...]]:
     """
     replicas = [_count(text) for text in names(plan.options["replicas"])]
     kinds = grid.known("scaling", names(plan.options["scaling"]), KINDS)
+    if not replicas:
+        return []
     found = []
     for group in plan.groups:
         cells: dict[Cell, None] = {}
@@ -79,12 +84,14 @@ def groups(plan: Plan, hosts: int = 1) -> list[tuple[Cell, ...]]:
             if one.mode == "stock" and one.xla == "auto":
                 spread = [_spread(one, n, kind, hosts) for n in replicas for kind in kinds]
                 cells |= dict.fromkeys([one, *spread] if hosts == 1 else spread)
+        if not cells:
+            raise PlanError("--replicas is for --modes stock and --xla auto: ask for these too")
         for cell in cells:
             sizes = plan.set_sizes(cell.model)
             grid.check_batch_size(cell.batch_size, [n for n in sizes if n])
             check_devices(plan, cell)
         found.append(tuple(cells))
-    return found if replicas else []
+    return found
 
 
 def _count(text: str) -> int:
@@ -102,7 +109,7 @@ def _spread(one: Cell, replicas: int, kind: str, hosts: int) -> Cell:
 def check_devices(plan: Plan, cell: Cell) -> None:
     """Raise PlanError for more replicas than this machine has GPUs."""
     gpus = len(plan.machine["gpus"])
-    if cell.device == "gpu" and cell.local_replicas > gpus:
+    if cell.device == "gpu" and not plan.on_fleet and cell.local_replicas > gpus:
         raise PlanError(
             f"--replicas: {cell.local_replicas} on this machine need as many GPUs, it has {gpus}"
         )
@@ -140,23 +147,38 @@ def run_hosts(
         for number, (cell, process) in enumerate(parts, start=1):
             job = hosts.job_of(plan.job(cell, "scale"), number)
             run = CellRun(plan, cell, job, observer, process=process)
+            have_met = True
             try:
                 with Meeting(hosts.addresses, hosts.host, hosts.wait_s) as meeting:
-                    meeting.agree(_terms(plan, job))
+                    shared = meeting.agree(_terms(plan, job, number), machine.identity())
+                    run.job = job.model_copy(update={"share_a_machine": shared})
                     _run(run, orders(plan, cell, "scale"), meeting, program)
             except MeetingError as error:
-                run.fail(str(error))
+                have_met = False
+                left = f"; {n} cells after it were not run" if (n := len(parts) - number) else ""
+                run.fail(f"{error}{left}")
             finally:
                 record = run.keep()
             yield record
+            if not have_met:
+                return  # whoever did not come would be waited for again and again
 
 
-def _terms(plan: Plan, job: Job) -> dict[str, Any]:
-    """Return what must be equal on all hosts before any of them starts a worker."""
-    own = {"host", "cpus", "data_folder", "data_found_by", "wait_s"}
+def _terms(plan: Plan, job: Job, number: int) -> dict[str, Any]:
+    """Return what must be equal on all hosts before any of them starts the worker of a cell."""
+    own = {"host", "cpus", "data_folder", "data_found_by", "wait_s", "share_a_machine"}
     terms = job.model_dump(mode="json", exclude=own)
     packages = ("fmnist", "keras", "numpy", grid.BACKENDS[job.backend].package)
-    return {**terms, "commit": plan.commit, **{name: version(name) for name in packages}}
+    versions = {name: _version(name) for name in packages}
+    return {**terms, "cell": number, "commit": plan.commit, **versions}
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version; None for one that is installed by another name."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _run(run: CellRun, steps: Sequence[Order], meeting: Meeting, program: Program) -> None:

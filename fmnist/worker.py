@@ -13,10 +13,12 @@ import random
 import resource
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fmnist import bounds, grid
@@ -82,11 +84,22 @@ def main(arguments: list[str]) -> None:
     flags |= _settle_configuration(keras, job)
     from fmnist.distributed import spread
 
+    if job.addresses:
+        sys.excepthook = _end_at_once
     devices = spread.spread_for(job)
     device_names = _devices(keras, job)
     if job.device == "gpu":
         flags["float32 products"] = grid.BACKENDS[job.backend].gpu_products()
     Served(channel, job, environment, devices).serve(import_s, device_names[0], flags)
+
+
+def _end_at_once(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """End the process of an exception. JAX would wait for the other hosts first, for minutes."""
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def settle_environment(job: Job) -> str:

@@ -129,6 +129,12 @@ def test_throttled_epochs_are_marked_under_the_table() -> None:
     assert throttled_terms([record(("SwPowerCap",), (), ("SwPowerCap",))]) == (
         f"THROTTLED, clocks held down by the driver during epochs: 2 of {cell} (SwPowerCap)",
     )
+    assert throttled_terms([record(("SwPowerCap",)), record(("SwPowerCap",), ())]) == (
+        f"THROTTLED, clocks held down by the driver during epochs: 2 of {cell} (SwPowerCap)",
+    )
+    assert throttled_terms([samples.record(device="gpu")]) == (
+        "whether GPUs were throttled was not watched",
+    )
     assert throttled_terms([record((), ())]) == ("no epoch ran while the GPU was throttled",)
     assert throttled_terms([samples.record()]) == ()
 

@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "train": {"grid", "layers", "measure", "models", "parity", "record", "schedule"},
     "tuned": {"train"},
     "meeting": {"channel", "measure"},
-    "distributed": {"channel", "meeting", "train", "tuned"},
+    "distributed": {"channel", "train", "tuned"},
     "heat": {"channel", "measure", "models", "preprocess", "record", "train"},
     "variants": {"grid", "measure", "train", "tuned"},
     "flops": {"record", "train"},
@@ -69,7 +69,7 @@ MAY_IMPORT = {
         *("models", "plan", "record"),
     },
     "selfcheck": {"channel", "grid", "launch", "measure", "parity", "plan", "record"},
-    "scaling": {"channel", "grid", "launch", "meeting", "options", "plan", "record"},
+    "scaling": {"channel", "grid", "launch", "machine", "meeting", "options", "plan", "record"},
     "session": {"budget", "launch", "plan", "record", "scaling", "selfcheck"},
     "fleet": {
         *("bounds", "files", "grid", "launch", "measure", "options", "plan", "record", "resume"),

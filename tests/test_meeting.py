@@ -83,6 +83,28 @@ def test_absent_host_is_named_when_the_time_is_over(host: int) -> None:
     assert "did not come within 0.3 s (--wait): start the same command" in str(caught.value)
 
 
+def test_hosts_that_came_are_told_who_did_not() -> None:
+    """Of three hosts the third is absent: the second one learns it from the first."""
+    addresses = free_addresses(3)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Meeting, addresses, 0, 1.0)
+        second = pool.submit(Meeting, addresses, 1, WAIT_S).result()
+        with second, pytest.raises(MeetingError, match=r"host 2 .* did not come within 1 s"):
+            second.agree({})
+        with pytest.raises(MeetingError, match="host 2"):
+            first.result()
+
+
+def test_hosts_on_one_machine_are_known_as_such() -> None:
+    """Whether two hosts are one machine is told to all, by what the machines say of themselves."""
+    for machines, shared in ((["a", "b", "c"], False), (["a", "b", "a"], True)):
+        with ExitStack() as stack:
+            meetings = [stack.enter_context(m) for m in meet(free_addresses(3))]
+            with ThreadPoolExecutor(3) as pool:
+                found = list(pool.map(lambda m, machine: m.agree({}, machine), meetings, machines))
+        assert found == [shared] * 3
+
+
 def test_failure_of_a_host_is_heard_by_all() -> None:
     """The reason of one host's failure reaches every other one, not only the first."""
     with ExitStack() as stack:
@@ -146,8 +168,9 @@ def test_port_in_use_is_named() -> None:
 
 def connected(address: str) -> socket.socket:
     """Return a connection to an address as soon as somebody listens there."""
-    while True:
+    for _ in range(10**6):
         try:
             return socket.create_connection(parted(address), timeout=WAIT_S)
         except ConnectionRefusedError:
             continue
+    raise AssertionError(f"nobody listens at {address}")

@@ -25,6 +25,7 @@ from fmnist.grid import Cell
 from fmnist.options import PlanError
 from fmnist.plan import Plan
 from fmnist.record import Record, read
+from fmnist.report.choose import assembled
 from fmnist.report.render import render
 from fmnist.report.scaling_table import scaling as scaling_table
 
@@ -54,6 +55,8 @@ def test_groups_set_several_devices_beside_one(make_plan: MakePlan) -> None:
         ({"replicas": "2", "scaling": "sideways"}, "unknown scaling 'sideways'"),
         ({"replicas": "4", "scaling": "weak"}, "batch size 400 does not divide the sets"),
         ({"replicas": "5000"}, "there must be 1 to 1024 replicas"),
+        ({"replicas": "2", "modes": "tuned"}, "--replicas is for --modes stock and --xla auto"),
+        ({"replicas": "2", "ray": "auto"}, "--replicas is not for --ray or --slurm"),
     ],
 )
 def test_replicas_that_cannot_be_are_refused(
@@ -81,6 +84,7 @@ def test_more_replicas_than_gpus_are_refused(make_plan: MakePlan) -> None:
         ("a:1,a:1", 0, "all different"),
         ("a:1,b:1", 2, "--host must be from 0 to 1"),
         ("a:1,b:99999", 0, "--hosts takes NAME:PORT"),
+        ("[::1]:1,[::1]:2", 0, "names or IPv4 addresses"),
     ],
 )
 def test_hosts_that_cannot_be_are_refused(hosts: str, host: int, message: str) -> None:
@@ -158,6 +162,14 @@ def test_devices_of_two_sessions_are_in_no_ratio() -> None:
     assert table is not None
     column = table.header.index("speed-up")
     assert [row[column] for row in table.rows] == ["-", "-"]
+
+
+def test_sessions_of_several_devices_stay_apart() -> None:
+    """A later session with other cells takes no row away from an earlier one."""
+    first = [scaled(n, (6.0, 6.6), session="20261121-000000-aaaa") for n in (1, 2)]
+    second = [scaled(n, (6.0, 6.6), session="20261122-000000-bbbb") for n in (1, 4)]
+
+    assert [len(run) for run in assembled([*first, *second])] == [2, 2]
 
 
 def test_shared_processor_is_marked() -> None:
@@ -302,23 +314,23 @@ def test_two_hosts_as_a_person_starts_them(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", list(grid.BACKENDS))
-@pytest.mark.parametrize("what", ["worker", "command"])
+@pytest.mark.parametrize("what", ["worker", "exception", "command"])
 def test_lost_host_ends_the_run_on_every_host(
     start: Callable[..., list[Host]], backend: str, what: str
 ) -> None:
-    """Killed in mid-run, a host is named as lost by the other one, soon and with exit status 1."""
+    """A worker killed or ended by an exception, or its command killed: the other host says so."""
     more = ("--backends", backend, f"--time-limit={10 * LIMIT_S}")
     hosts = start(more, more, rounds=100_000)
     worker = hosts[1].worker()
-    victim = worker if what == "worker" else hosts[1].process
-    victim.send_signal(signal.SIGKILL)
+    victim = hosts[1].process if what == "command" else worker
+    victim.send_signal(signal.SIGINT if what == "exception" else signal.SIGKILL)
     status = hosts[0].process.wait(LIMIT_S)  # far below its time limit
     _, text, (record,) = hosts[0].end()
     hosts[1].end()
 
     assert status == 1
     assert "host 1" in (record.failure or "")
-    assert ("failed: " if what == "worker" else "is gone") in (record.failure or ""), text
+    assert ("is gone" if what == "command" else "failed: ") in (record.failure or ""), text
 
 
 @pytest.mark.slow

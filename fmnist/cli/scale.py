@@ -1,7 +1,7 @@
 """`fmnist scale`: one model on several devices, of one host or of several."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -38,18 +38,23 @@ SCALE_OPTIONS = some_of(
 )
 def scale(*, hosts: str | None, host: int | None, wait: float, **options: Any) -> None:  # noqa: ANN401  # one for each of SCALE_OPTIONS
     """Train on several devices beside one: throughput, speed-up, efficiency."""
+    measure: Callable[[SessionProgress], Iterator[Record]]
     try:
         if (hosts is None) != (host is None):
             raise PlanError("--hosts and --host come together: all machines, and which this one is")
         if hosts is not None and host is not None:
-            _across(scaling.Hosts(names(hosts), host, wait), options)
-            return
-        options["replicas"] = options["replicas"] or ("" if options["resume"] else "2")
-        planned = made_plan(options)
-        cells = sum(map(len, scaling.groups(planned))) * planned.processes
+            part = scaling.Hosts(names(hosts), host, wait)
+            planned = _across(part, options)
+            groups = scaling.groups(planned, len(part.addresses))
+            measure = partial(scaling.run_hosts, planned, part)
+        else:
+            options["replicas"] = options["replicas"] or ("" if options["resume"] else "2")
+            planned = made_plan(options)
+            groups = scaling.groups(planned)
+            measure = partial(_measured, planned)
     except ValueError as error:
         raise BadInput(str(error)) from error
-    carry_out(planned, cells, partial(_measured, planned), assembled)
+    carry_out(planned, sum(map(len, groups)) * planned.processes, measure, assembled)
 
 
 def _measured(planned: plan.Plan, progress: SessionProgress) -> Iterator[Record]:
@@ -57,8 +62,8 @@ def _measured(planned: plan.Plan, progress: SessionProgress) -> Iterator[Record]
         yield from scaling.run_scaling(planned, progress)
 
 
-def _across(hosts: scaling.Hosts, options: dict[str, Any]) -> None:
-    """Run this host's part. Raises ValueError for what cannot be run."""
+def _across(hosts: scaling.Hosts, options: dict[str, Any]) -> plan.Plan:
+    """Return the plan of this host's part. Raises ValueError for what cannot be run."""
     if options["resume"]:
         raise PlanError("--resume is for sessions of one host: start this one anew on every host")
     if options["python"]:
@@ -66,9 +71,9 @@ def _across(hosts: scaling.Hosts, options: dict[str, Any]) -> None:
     options["replicas"] = options["replicas"] or str(len(hosts.addresses))
     options["order_seed"] = options["order_seed"] or 0  # all hosts take the cells in one order
     planned = made_plan(options)
-    if hosts.host:
-        # The first host's records are the session's: these would count a second time.
-        apart = planned.results / "logs" / f"host{hosts.host}"
-        planned = dataclasses.replace(planned, results=apart)
-    cells = sum(map(len, scaling.groups(planned, len(hosts.addresses)))) * planned.processes
-    carry_out(planned, cells, partial(scaling.run_hosts, planned, hosts), assembled)
+    # No option of a session: a file that has it is not resumed.
+    planned = dataclasses.replace(planned, options={**planned.options, "hosts": str(hosts)})
+    if not hosts.host:
+        return planned
+    # The first host's records are the session's: these would count a second time.
+    return dataclasses.replace(planned, results=planned.results / "logs" / f"host{hosts.host}")

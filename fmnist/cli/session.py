@@ -150,6 +150,8 @@ def _left_by(planned: plan.Plan) -> str:
     path = planned.records_path
     if not path.exists():
         return "nothing was measured"
+    if "hosts" in planned.options:
+        return f"what was measured is in {path}; a session of several hosts is started anew"
     return f"what was measured is in {path}; to go on: --resume {path}"
 
 

@@ -13,9 +13,6 @@ import keras
 import numpy as np
 
 from fmnist.channel import Job
-from fmnist.meeting import parted
-
-LOOPBACK = ("localhost", "127.", "[::1]")
 
 
 class Shards(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
@@ -93,11 +90,8 @@ class Spread(ABC):
     @property
     def shared_device(self) -> bool:
         """Whether replicas share a processor, so that their times say nothing of several."""
-        names = {name for name, _ in map(parted, self._job.addresses)}
-        are_one_machine = len(names) < len(self._job.addresses) or any(
-            name.startswith(LOOPBACK) for name in names
-        )
-        return are_one_machine or (self._job.device == "cpu" and self._job.local_replicas > 1)
+        job = self._job
+        return job.share_a_machine or (job.device == "cpu" and job.local_replicas > 1)
 
     @abstractmethod
     def scope(self) -> AbstractContextManager[object]:

@@ -180,11 +180,16 @@ def _on_node() -> Any:  # noqa: ANN401  # a function, that Ray is to send as it 
     """Return what runs on a node. It is sent whole, so that a node without the suite can say so."""
 
     def carry_out(unit: str, flags: dict[str, str], assigned: tuple[str, ...]) -> tuple[str, str]:
+        import json
+
         import ray
 
-        from fmnist.fleet.apart import carry_out_apart
+        try:
+            from fmnist.fleet import apart
 
-        _, outcome = carry_out_apart(unit, flags, assigned)
+            _, outcome = apart.carry_out_apart(unit, flags, assigned)
+        except (ImportError, RuntimeError) as error:  # no suite here, or the unit was lost
+            outcome = json.dumps({"refusal": f"{type(error).__name__}: {error}"})
         return ray.get_runtime_context().get_node_id(), outcome
 
     return carry_out

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from fmnist.fleet.apart import carry_out_apart
-from fmnist.fleet.collect import FleetError
+from fmnist.fleet.collect import FleetError, FleetStoppedError
 from fmnist.fleet.unit import Outcome, Unit
 from fmnist.plan import Plan
 
@@ -93,7 +93,11 @@ class OnSlurm:
             texts = [unit.model_dump_json() for unit, _ in units]
             flags = [unit.flags for unit, _ in units]
             assigned = [unit.assigned for unit, _ in units]
-            jobs = self._executor.map_array(carry_out_apart, texts, flags, assigned)
+            try:
+                jobs = self._executor.map_array(carry_out_apart, texts, flags, assigned)
+            except RuntimeError as error:  # what submitit makes of a refusal
+                reason = f"no job could be submitted: {_last_line(error)}"
+                raise FleetStoppedError(reason) from error
             self._out.update(zip(jobs, units, strict=True))
 
 

@@ -59,7 +59,7 @@ class Outline:
         terms: what is equal in sessions of one run, and can be looked up.
         machine: as in its first record; equal as well.
         versions: by package, its version; those that two sessions both name are equal.
-        stays_alone: it measured its own noise, or is a race.
+        stays_alone: it measured its own noise, is a race, or held several devices against one.
     """
 
     session: str
@@ -80,7 +80,7 @@ def outline(session: Sequence[Record]) -> Outline:
         (first.dataset, first.preset, commit, first.seed, studies),
         first.machine,
         {name: version for r in session for name, version in r.versions.items()},
-        any(r.task in ("noise", "race") for r in session),
+        any(r.task in ("noise", "race", "scale") for r in session),
     )
 
 
@@ -89,7 +89,7 @@ def assembled(records: Iterable[Record]) -> list[list[Record]]:
 
     Sessions that agree in everything but their models are one run in parts, and each row is its
     newest one. A session that measured its own noise stays alone: that says nothing of another. So
-    does a race: it is held against a reference of its own.
+    does a race, and one of several devices: they are held against references of their own.
     """
     sessions = sessions_of(records)
     runs = together([outline(session) for session in sessions])

@@ -115,19 +115,22 @@ def _listed(pools: Mapping[str, int]) -> str:
 
 def throttled_terms(records: Sequence[Record]) -> tuple[str, ...]:
     """Return which cells' epochs ran while a GPU was throttled, and why; nothing unwatched."""
-    watched = [(r, w) for r in records for w in r.watched]
-    throttled = {
-        f"{r.cell.id} ({joined(reason for w in r.watched for reason in w.throttled)})": sum(
-            bool(w.throttled) for w in r.watched
-        )
-        for r, w in watched
-        if w.throttled
-    }
-    if not watched:
+    on_gpu = [r for r in records if r.device == "gpu"]
+    if not on_gpu:
         return ()
-    if not throttled:
+    if any(r.epoch_s and not r.watched for r in on_gpu):
+        return ("whether GPUs were throttled was not watched",)
+    throttled = {
+        cell.id: [w.throttled for r in of_cell for w in r.watched if w.throttled]
+        for cell, of_cell in by_cell(on_gpu).items()
+    }
+    if not any(throttled.values()):
         return ("no epoch ran while the GPU was throttled",)
-    told = ", ".join(f"{n} of {cell}" for cell, n in throttled.items())
+    told = ", ".join(
+        f"{len(reasons)} of {cell} ({joined(name for names in reasons for name in names)})"
+        for cell, reasons in throttled.items()
+        if reasons
+    )
     return (f"THROTTLED, clocks held down by the driver during epochs: {told}",)
 
 
