@@ -9,8 +9,11 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+LAST_BYTES = 2_048
+LAST_LINES = 5
+"""Of a log, so much is told."""
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """By which a person ends a session."""
 
@@ -121,3 +124,11 @@ def _permissions(path: Path) -> int | None:
     if not stat.S_ISREG(mode):
         raise FileExistsError(f"{path} is no regular file: it is not replaced")
     return stat.S_IMODE(mode)
+
+
+def last_words(file: IO[bytes]) -> str:
+    """Return the last lines of a log that is open for reading, as one; empty for an empty log."""
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - LAST_BYTES))
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return " / ".join(line.strip() for line in lines[-LAST_LINES:] if line.strip())

@@ -38,7 +38,7 @@ from fmnist.channel import (
     Timed,
     Traced,
 )
-from fmnist.files import undisturbed
+from fmnist.files import last_words, undisturbed
 from fmnist.gpu_watch import GpuWatch
 from fmnist.grid import AUDIT_VARIANTS, Cell
 from fmnist.measure import Allowance, utc_now
@@ -49,8 +49,6 @@ Program = Sequence[str] | None
 """What is started as a worker; None: what the plan says for the cell."""
 
 EXIT_WAIT_S = 10
-LOG_TAIL_BYTES = 2_048
-LOG_TAIL_LINES = 5
 LONGEST_LOG_BYTES = 2**20
 """Of what a worker printed, so much is kept: its beginning and its end."""
 
@@ -161,9 +159,7 @@ class Child:
 
     def _log_tail(self) -> str:
         with self.log_path.open("rb") as log:
-            log.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
-            lines = log.read().decode(errors="replace").strip().splitlines()
-        end = " / ".join(line.strip() for line in lines[-LOG_TAIL_LINES:] if line.strip())
+            end = last_words(log)
         return f"; its log ends: {end}" if end else "; its log is empty"
 
     def kill(self) -> None:

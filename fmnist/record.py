@@ -58,6 +58,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
 }
 """What a record of each task holds, unless it says why it failed."""
 
+EVALUATED: Final = ("train", "learn", "scale")
+"""The tasks in which the test set is evaluated after each epoch, which `history` holds."""
+
 NEEDED_BESIDE: Mapping[str, tuple[str, ...]] = {
     "overhead": ("plain",),
     "noise": ("twin",),
@@ -594,7 +597,7 @@ class Record(Part):
         ]
         if absent:
             raise ValueError(f"no failure is stated, but {', '.join(absent)} is missing")
-        if self.task in ("train", "learn", "scale") and len(self.history) != 1 + len(self.epoch_s):
+        if self.task in EVALUATED and len(self.history) != 1 + len(self.epoch_s):
             raise ValueError("history must hold the first epoch and every epoch in epoch_s")
         return self
 

@@ -15,7 +15,7 @@ from fmnist import grid, machine
 from fmnist.channel import Job, Order
 from fmnist.grid import Cell
 from fmnist.launch import CellRun, Observer, Program, in_turn, orders, run_group
-from fmnist.meeting import Meeting, MeetingError
+from fmnist.meeting import Meeting, MeetingError, parted
 from fmnist.options import PlanError, names
 from fmnist.plan import Plan
 from fmnist.record import Record
@@ -62,8 +62,7 @@ class Hosts:
 
     def job_of(self, job: Job, number: int) -> Job:
         """Return a job as this host's part of the session's cell of this number, from 1."""
-        parts = [address.rpartition(":") for address in self.addresses]
-        ports = tuple(f"{name}:{(int(port) + number) % 2**16}" for name, _, port in parts)
+        ports = tuple(f"{name}:{port + number}" for name, port in map(parted, self.addresses))
         return job.model_copy(update={"addresses": ports, "host": self.host, "wait_s": self.wait_s})
 
 
@@ -109,7 +108,7 @@ def _spread(one: Cell, replicas: int, kind: str, hosts: int) -> Cell:
 def check_devices(plan: Plan, cell: Cell) -> None:
     """Raise PlanError for more replicas than this machine has GPUs."""
     gpus = len(plan.machine["gpus"])
-    if cell.device == "gpu" and not plan.on_fleet and cell.local_replicas > gpus:
+    if cell.device == "gpu" and cell.local_replicas > gpus:
         raise PlanError(
             f"--replicas: {cell.local_replicas} on this machine need as many GPUs, it has {gpus}"
         )

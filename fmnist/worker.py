@@ -38,7 +38,7 @@ from fmnist.channel import (
     Traced,
 )
 from fmnist.measure import Stopwatch
-from fmnist.record import EpochResult, PeakMemory, Predictions, packed
+from fmnist.record import EVALUATED, EpochResult, PeakMemory, Predictions, packed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -327,7 +327,7 @@ class Served:
     ) -> EpochDone:
         """Return what an epoch achieved: evaluated, outside the clock, where the task asks it."""
         done = EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
-        if self._job.task not in ("train", "learn", "scale"):
+        if self._job.task not in EVALUATED:
             return done
         stopwatch = Stopwatch()
         stopwatch.start()

@@ -9,13 +9,11 @@ import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import IO
 
 from fmnist import grid
+from fmnist.files import last_words
 
 PROGRAM = (sys.executable, "-m", "fmnist.fleet.unit")
-LOG_TAIL_BYTES = 2_048
-LOG_TAIL_LINES = 5
 
 
 class UnitLostError(RuntimeError):
@@ -59,7 +57,8 @@ def carry_out_apart(
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
         if not outcome or status:
-            raise UnitLostError(f"its process ended with status {status}{_tail(log)}")
+            said = f"; it said: {end}" if (end := last_words(log)) else ""
+            raise UnitLostError(f"its process ended with status {status}{said}")
     return platform.node(), outcome.decode()
 
 
@@ -81,11 +80,3 @@ def _asked(end: socket.socket, unit: str) -> bytes:
         while part := end.recv(2**16):
             answer += part
     return bytes(answer)
-
-
-def _tail(log: IO[bytes]) -> str:
-    log.seek(0, os.SEEK_END)
-    log.seek(max(0, log.tell() - LOG_TAIL_BYTES))
-    lines = log.read().decode(errors="replace").strip().splitlines()
-    end = " / ".join(line.strip() for line in lines[-LOG_TAIL_LINES:] if line.strip())
-    return f"; it said: {end}" if end else ""

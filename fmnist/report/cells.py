@@ -166,7 +166,7 @@ def _terms(cells: Sequence[Measured], values: Sequence[Sequence[str]]) -> tuple[
     return (
         EPOCH_TERM,
         RATIO_TERM,
-        accuracy_term(_least_sure(records)),
+        accuracy_term(records),
         f"data set {joined(record.dataset for record in records)}",
         *(
             f"{column.title} {of_column[0]}"
@@ -179,15 +179,6 @@ def _terms(cells: Sequence[Measured], values: Sequence[Sequence[str]]) -> tuple[
         *([SHARE_TERM] if any(cell.summary.share_of_peak for cell in cells) else []),
         *([UNEQUAL_TERM] if any(cell.summary.unequal for cell in cells) else []),
     )
-
-
-def _least_sure(records: Sequence[Record]) -> list[Record]:
-    """Return, by seed and size of the test set, the record with the widest error of its accuracy.
-
-    That is the accuracy nearest to one half; intervals of all would take a second.
-    """
-    by_distance = sorted(records, key=lambda r: abs((r.accuracy or 0.0) - 0.5), reverse=True)
-    return list({(r.seed, r.test_images): r for r in by_distance}.values())
 
 
 def _text(title: str, text: Callable[[Summary], str | None], shown: Shown = "asked") -> CellColumn:

@@ -34,7 +34,12 @@ def table_key(record: Record) -> tuple[str, ...]:
 
     Machines that shared a session are told apart: no ratio is across them.
     """
-    return record.session, record.dataset, record.preset, machine.summary(record.machine)
+    return *session_key(record), machine.summary(record.machine)
+
+
+def session_key(record: Record) -> tuple[str, str, str]:
+    """Return what is equal in all records of a session, whatever machines shared it."""
+    return record.session, record.dataset, record.preset
 
 
 def _last_of_each(records: Sequence[Record]) -> list[Record]:

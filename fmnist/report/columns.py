@@ -47,11 +47,16 @@ def place_columns(
 
     `flag` adds a mark to the model's name.
     """
-    varying = [n for n in CELL_COLUMNS if len({getattr(r, n) for r in records}) > 1]
     return [
         Column("model", lambda rows: rows[0].model + flag(rows)),
-        *[Column(n.replace("_", " "), _attribute(n)) for n in varying],
+        *varying(records, CELL_COLUMNS),
     ]
+
+
+def varying(records: Sequence[Record], names: Iterable[str]) -> list[Column]:
+    """Return columns for those fields of these names that are not the same in all records."""
+    found = [n for n in names if len({getattr(r, n) for r in records}) > 1]
+    return [Column(n.replace("_", " "), _attribute(n)) for n in found]
 
 
 def _attribute(name: str) -> Callable[[Rows], str]:

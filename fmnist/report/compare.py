@@ -15,7 +15,7 @@ from typing import Any, Final
 from fmnist import machine, stats
 from fmnist.grid import REFERENCE, Cell
 from fmnist.record import Line, Record, Task, by_cell, read_lines, samples
-from fmnist.report.choose import CELL_COLUMNS, good, sessions_of
+from fmnist.report.choose import CELL_COLUMNS, good, session_key, sessions_of
 from fmnist.report.columns import accuracy, epoch
 from fmnist.report.render import NOTHING, Table, above_one, digits, joined, with_interval
 from fmnist.report.tables import UNEQUAL, UNEQUAL_TERM
@@ -93,7 +93,7 @@ def session_in(files: Iterable[Path], name: str) -> Session:
     if not placed:
         raise CompareError(f"no records in {name}; give a file that `fmnist run` wrote")
     firsts = [group[0] for group in sessions_of(one.record for one in placed)]
-    groups = list({(r.session, r.dataset, r.preset): r for r in reversed(firsts)}.values())[::-1]
+    groups = list({session_key(r): r for r in reversed(firsts)}.values())[::-1]
     if len(groups) > 1:
         listed = ", ".join(f"{r.session} ({r.dataset}, preset {r.preset})" for r in groups)
         raise CompareError(

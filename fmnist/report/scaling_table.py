@@ -6,7 +6,7 @@ from typing import Any
 from fmnist import stats
 from fmnist.record import Record, samples
 from fmnist.report.choose import Rows, good
-from fmnist.report.columns import Column, accuracy, count, epoch, filled
+from fmnist.report.columns import Column, accuracy, count, epoch, filled, varying
 from fmnist.report.judge import neighbours
 from fmnist.report.render import NOTHING, Table, digits, with_interval
 from fmnist.report.terms import EPOCH_TERM, accuracy_term, terms_of
@@ -26,9 +26,9 @@ def scaling(records: Sequence[Record]) -> Table | None:
     columns = [
         Column("model", lambda row: row[0].model),
         Column("backend", lambda row: row[0].backend),
-        *_varying(measured, "device", "precision", "environment"),
+        *varying(measured, ("device", "precision", "environment")),
         Column("replicas", lambda row: str(row[0].replicas)),
-        *_varying(measured, "hosts"),
+        *varying(measured, ("hosts",)),
         Column("batch", lambda row: str(row[0].batch_size)),
         Column("scaling", lambda row: _kind(row, rows)),
         Column("epoch [s]", epoch),
@@ -91,14 +91,15 @@ def _base(row: Rows) -> tuple[str, ...]:
 
 
 def _alone(row: Rows, rows: Sequence[Rows]) -> Rows | None:
-    """Return the row of one device that ran in turn with this one."""
-    return next((r for r in rows if r[0].replicas == 1 and _base(r) == _base(row)), None)
+    """Return the row of one device that ran in turn with this one of several; else None."""
+    ones = (r for r in rows if r[0].replicas == 1 and _base(r) == _base(row))
+    return None if row[0].replicas == 1 else next(ones, None)
 
 
 def _kind(row: Rows, rows: Sequence[Rows]) -> str:
     """Return how the batch of a row was chosen."""
     alone = _alone(row, rows)
-    if alone is None or alone is row:
+    if alone is None:
         return NOTHING
     own, one = row[0].batch_size, alone[0].batch_size
     return "strong" if own == one else "weak" if own == row[0].replicas * one else NOTHING
@@ -107,7 +108,7 @@ def _kind(row: Rows, rows: Sequence[Rows]) -> str:
 def _speed_up(row: Rows, rows: Sequence[Rows]) -> Estimate | None:
     """Return the ratio of one device's time to the row's; None without one device."""
     alone = _alone(row, rows)
-    if alone is None or alone is row:
+    if alone is None:
         return None
     pair = neighbours(alone, row)
     return None if pair is None else stats.nested_ratio(*pair)
@@ -115,15 +116,6 @@ def _speed_up(row: Rows, rows: Sequence[Rows]) -> Estimate | None:
 
 def _images_per_s(row: Rows) -> float:
     return row[0].train_images / stats.nested_mean(samples(row)).value
-
-
-def _varying(records: Sequence[Record], *names: str) -> list[Column]:
-    """Return columns for those terms that are not the same for all."""
-
-    def column(name: str) -> Column:
-        return Column(name, lambda row: str(getattr(row[0], name)) or NOTHING)
-
-    return [column(name) for name in names if len({getattr(r, name) for r in records}) > 1]
 
 
 def _shown(
