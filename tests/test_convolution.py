@@ -167,6 +167,12 @@ def test_what_does_not_fit_is_refused(
         convolve2d(np.ones(image), np.ones(kernel), strides, padding)
 
 
+def test_padding_that_is_unknown_is_refused() -> None:
+    """The error names the two that there are."""
+    with pytest.raises(ConvolutionError, match="padding 'sane': there are valid and same"):
+        convolve2d(np.ones((1, 5, 5, 1)), np.ones((3, 3, 1, 1)), 1, "sane")  # type: ignore[arg-type]  # on purpose
+
+
 @pytest.mark.parametrize("which", ["image", "kernel"])
 def test_what_is_not_finite_is_refused(which: str) -> None:
     """A NaN would spread over the windows around it."""

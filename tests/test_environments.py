@@ -1,5 +1,6 @@
 """Environments of a cell: what is understood, and that workers really run in them."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from test_launch import Recorder
 
 from fmnist import environments, launch
 from fmnist.environments import BuildError, Environment
+from fmnist.options import PlanError
 from fmnist.plan import Plan
 from fmnist.report.environment_table import environments as environment_table
 
@@ -32,6 +34,25 @@ def test_uv_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     with pytest.raises(BuildError, match=r'pip install -e "\.\[environments\]"'):
         environments.build(Environment("old", (OLD,)), ["jax"])
+
+
+def test_environment_is_built_from_a_checkout_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An installed suite has no project file to install again: the error names what it missed."""
+    monkeypatch.setattr("fmnist.machine.CHECKOUT", tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    with pytest.raises(
+        BuildError, match=r"from its checkout, and .*\.toml cannot be read"
+    ):
+        environments.build(Environment("old", (OLD,)), ["jax"])
+
+
+def test_interpreter_and_environment_exclude_each_other(make_plan: MakePlan) -> None:
+    """Both say by what workers run: the error asks for one of them."""
+    with pytest.raises(PlanError, match="give one of them"):
+        make_plan(env=["new=keras"], python=[f"jax={sys.executable}"])
 
 
 def test_environments_of_a_cell_form_one_group(

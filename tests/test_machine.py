@@ -2,8 +2,12 @@
 
 import getpass
 import json
+import os
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from fmnist import machine
@@ -40,6 +44,63 @@ def test_commit_is_a_hash_or_absent() -> None:
     commit = machine.commit()
 
     assert commit is None or len(commit.removesuffix("-dirty")) == 40
+
+
+@pytest.mark.parametrize("content", ["", "gitdir: nowhere"])
+def test_folder_that_git_does_not_know_has_no_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    """Neither without `.git` nor with one that leads nowhere a commit is made up."""
+    if content:
+        (tmp_path / ".git").write_text(content)
+    monkeypatch.setattr(machine, "CHECKOUT", tmp_path)
+
+    assert machine.commit() is None
+
+
+def driver_says(monkeypatch: pytest.MonkeyPatch, folder: Path, script: str) -> None:
+    """Put a program in the place of the driver's own tool."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_gpus_are_those_that_the_driver_lists(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each line of the driver's tool is a GPU; memory that others hold would disturb, if much."""
+    lines = ("0, H200, 580.1, 143771 MiB, 501 MiB", "1, H200, 580.1, 143771 MiB, [N/A]")
+    driver_says(monkeypatch, tmp_path, "\n".join(f"echo '{line}'" for line in lines))
+
+    assert [(gpu["index"], gpu["name"]) for gpu in machine.gpus()] == [("0", "H200"), ("1", "H200")]
+    assert "memory.used" not in machine.facts()["gpus"][0]
+    told = [trouble for trouble in machine.disturbances() if trouble.startswith("GPU")]
+    assert told == ["GPU 0 has 501 MiB in use by others"]
+
+
+def test_driver_that_fails_has_no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A tool without a device to talk to ends with an error: there is no GPU."""
+    driver_says(monkeypatch, tmp_path, "echo 'No devices were found'; exit 6")
+
+    assert machine.gpus() == []
+
+
+def test_what_makes_clocks_and_memory_uneven_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A governor that follows load, a battery, and swap in use beside full memory are named."""
+    governor = tmp_path / "governor"
+    governor.write_text("powersave\n")
+    monkeypatch.setattr(machine, "GOVERNOR", governor)
+    monkeypatch.setattr(
+        psutil, "sensors_battery", lambda: SimpleNamespace(power_plugged=False), raising=False
+    )
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(used=1))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(percent=99.0))
+    told = "; ".join(machine.disturbances())
+
+    assert all(word in told for word in ("'powersave'", "battery", "swap")), told
 
 
 def test_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,15 @@ def test_backend_that_is_not_installed(
     assert any(notice.startswith("skipped: jax is not installed") for notice in made.notices)
 
 
+def test_nothing_to_run_on_is_an_error(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any backend there is nothing to measure: each is named with its command."""
+    monkeypatch.setattr("fmnist.places.installed", lambda name: False)  # noqa: ARG005
+    with pytest.raises(PlanError, match=r"tensorflow is not installed .*; .*jax is not installed"):
+        make_plan()
+
+
 def test_order_is_shuffled_and_repeated_by_its_seed(make_plan: MakePlan) -> None:
     """The same seed gives the same order; over seeds, orders differ."""
     orders = [make_plan(models="dense3,dense_wide,leaky_cnn", order_seed=s).cells for s in range(5)]

@@ -2,10 +2,12 @@
 
 import io
 
+import pytest
 from rich.console import Console
-from samples import failed, record
+from samples import certificate, failed, learned, parity, race, record
 
 from fmnist.progress import SessionProgress, outcome
+from fmnist.record import Record
 
 
 class TurnedClock:
@@ -94,3 +96,45 @@ def test_processes_that_run_together_share_a_bar() -> None:
 def test_failure_is_told_with_its_reason() -> None:
     """The line of a failed cell is the reason."""
     assert outcome(failed()) == "FAILED killed by SIGKILL"
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            record(task="startup", epoch_s=(), history=(), accuracy=None, loss=None),
+            "import 1 s, build 0.1 s, first step 3 s",
+        ),
+        (parity(), "seed 0: the same work"),
+        (
+            parity(parity=certificate(differences={"outputs": 1.0, "first_loss": 0.0})),
+            "seed 0: DIFFERS in outputs",
+        ),
+        (race(), "entrant, seed 0, 3 epochs at 0.001, batch 100: 4 s, 92.00 %"),
+        (
+            race(views_accuracy=0.93, views_s=1.7),
+            "entrant, seed 0, 3 epochs at 0.001, batch 100: 4 s, 92.00 %; 5 views 93.00 % (+1.7 s)",
+        ),
+        (learned(), "reproduce, seed 0, 4 epochs, accuracy 90.00 %, loss 0.6000"),
+    ],
+)
+def test_each_task_is_told_in_its_words(made: Record, told: str) -> None:
+    """What a process was for decides what its line says of it."""
+    assert outcome(made) == told
+
+
+def test_certificate_ends_the_bars_of_both_sides() -> None:
+    """Two backends are certified by one record: neither's bar is left on the terminal."""
+    text = io.StringIO()
+    made = parity()
+    other = record(backend="jax")
+    with SessionProgress(1, Console(file=text, force_terminal=True, width=200)) as progress:
+        progress.started(made.cell, "parity", 4)
+        progress.started(other.cell, "parity", 4)
+        progress.ended(made)
+        text.truncate(0)
+        progress.started(made.cell, "train", 1)
+        drawn = text.getvalue()
+
+    assert "train" in drawn
+    assert "parity" not in drawn

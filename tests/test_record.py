@@ -13,9 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from samples import RESULT, counted, failed, fields, learned, noise, parity, race, record
+from samples import (
+    RESULT,
+    certificate,
+    counted,
+    failed,
+    fields,
+    learned,
+    noise,
+    parity,
+    race,
+    record,
+)
 
-from fmnist.record import MIGRATIONS, SCHEMA, Parity, Record, append, packed, read, unpacked
+from fmnist.record import MIGRATIONS, SCHEMA, Record, append, packed, read, unpacked
 
 SCHEMA_1 = Path(__file__).parent / "expected" / "schema1.jsonl"
 OLD_FILES = sorted(SCHEMA_1.parent.glob("schema*.jsonl"))
@@ -70,6 +81,7 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"task": "overhead"}, "beside_s.plain is missing"),
         ({"task": "noise", "beside_s": {"spike_5": (2.0, 2.0, 2.0)}}, "beside_s.twin is missing"),
         ({"task": "parity"}, "parity is missing"),
+        ({"replicas": 2}, "task train is of one device, not 2 replicas"),
         ({"train_images": 0}, "greater than or equal to 1"),
         ({"machine": {"memory_bytes": "much"}}, "machine.memory_bytes must be of type int"),
         ({"machine": {"memory_bytes": 10**400}}, "machine.memory_bytes must be of type int"),
@@ -303,13 +315,6 @@ def test_packed_bits_come_back(recognised: list[bool]) -> None:
     assert unpacked(packed(np.array(recognised)), n).tolist() == recognised
 
 
-def certificate() -> Parity:
-    """Return a valid certificate of parity."""
-    found = parity().parity
-    assert found is not None
-    return found
-
-
 @pytest.mark.parametrize(
     ("own", "exceeded"),
     [({}, ()), ({"outputs": 1e-4}, ("outputs",)), ({"first_loss": math.nan}, ("first_loss",))],
@@ -323,10 +328,31 @@ def test_certificate_names_what_is_exceeded(
     assert certificate().model_copy(update={"differences": differences}).exceeded == exceeded
 
 
+def test_views_have_both_accuracy_and_time() -> None:
+    """What is gained by more views and what they cost come together."""
+    with pytest.raises(ValueError, match="come together"):
+        race(views_accuracy=0.93)
+
+
+def test_predictions_are_of_the_same_images() -> None:
+    """A class, a true class and a confidence for each image, or none can be read."""
+    said = learned().predictions
+    assert said is not None
+
+    with pytest.raises(ValueError, match="of the same images"):
+        learned(predictions=said.model_dump() | {"labels": "012"})
+
+
 def test_certificate_tolerates_what_it_compares() -> None:
     """A certificate with a difference that has no tolerance cannot be built."""
     with pytest.raises(ValueError, match="the same keys"):
         parity(parity=certificate().model_dump() | {"tolerances": {"outputs": 1e-5}})
+
+
+def test_certificate_differs_by_nothing_or_more() -> None:
+    """A difference is a distance: one below 0 is refused."""
+    with pytest.raises(ValueError, match="must not be below 0"):
+        certificate(differences={"outputs": -1.0, "first_loss": 0.0})
 
 
 ODD_VALUES = st.recursive(
