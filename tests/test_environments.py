@@ -43,9 +43,7 @@ def test_environment_is_built_from_a_checkout_only(
     monkeypatch.setattr("fmnist.machine.CHECKOUT", tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    with pytest.raises(
-        BuildError, match=r"from its checkout, and .*\.toml cannot be read"
-    ):
+    with pytest.raises(BuildError, match=r"from its checkout, and .*\.toml cannot be read"):
         environments.build(Environment("old", (OLD,)), ["jax"])
 
 
