@@ -16,6 +16,7 @@ from fmnist import blueprint, grid, models, plan
 from fmnist.cli import main
 from fmnist.record import Record, read
 from fmnist.report import studies, tables
+from fmnist.report.headline import headline
 from fmnist.report.pictures import plots
 from fmnist.report.render import NOTHING, Table, render
 from fmnist.studies import Entrant, ablation, parameters, tuning
@@ -185,6 +186,58 @@ def test_studies_are_among_the_tables_and_pictures() -> None:
     assert "batch normalisation on JAX 73.00" in drawn.alternative
     assert "<svg" in plots.svg(drawn)
     assert not studies.tables([learned()])
+
+
+def test_study_is_told_as_one() -> None:
+    """Its trainings have no table, picture or sentence of each model beside those of the study."""
+    records = [*ladder_records(), *ladder_records(backend="jax")]
+    alone = learned()
+
+    assert [t.title for t in tables.of_session(records)] == ["Ablation: what each idea buys"]
+    assert [p.name for p in plots.of_session(records)] == ["ablation"]
+    assert headline(records)[1:] == studies.sentences(records)[1:]
+    both = {t.title for t in tables.of_session([*records, alone])}
+    assert both > {"Ablation: what each idea buys", "What whole trainings learned"}
+    (told,) = [s for s in headline([*records, alone]) if s.startswith("dense3 after")]
+    assert "(n=1)" in told
+
+
+def test_ladder_is_told_with_the_steps_that_are_sure() -> None:
+    """A step is named where its interval excludes no step, up or down, and no other."""
+    rungs = ablation.ladder()[:4]
+    accuracies = [(0.70, 0.71, 0.72), (0.80, 0.81, 0.82), (0.79, 0.82, 0.83), (0.69, 0.72, 0.73)]
+    where, told = studies.sentences(of_entrants(rungs, ablation.NAME, accuracies))
+
+    assert "study ablation, 12 whole trainings" in where
+    assert told == (
+        "Ablation on TensorFlow, in %: softmax regression 71.00, dense 81.00, conv 81.33, pooling "
+        "71.33 (n=3). Steps whose 95 % interval excludes 0: by dense +10.00 [+10.00, +10.00], "
+        "pooling -10.00 [-10.00, -10.00] points."
+    )
+
+
+def test_frontier_is_told_budget_by_budget() -> None:
+    """Conv above dense is a difference at each budget; without a rival there is none to tell."""
+    pairs = parameters.entrants()[:4]
+    records = of_entrants(pairs, parameters.NAME, [(0.70,), (0.75,), (0.76,), (0.75,)])
+    alone = of_entrants(pairs[1:2], parameters.NAME, [(0.75,)])
+
+    assert studies.sentences(records)[1] == (
+        "Conv above dense at equal parameters on TensorFlow, in points: +5.00 at 10,000, -1.00 at "
+        "50,000 (n=1)."
+    )
+    assert "in points: not trained side by side (n=1)" in studies.sentences(alone)[1]
+
+
+def test_search_is_told_by_what_it_chose() -> None:
+    """The sentence has the chosen point, chosen by validation, and its accuracy on the test set."""
+    records = of_entrants(tuning.entrants(3, 0), tuning.NAME, [(0.60,), (0.80,), (0.70,)])
+    chosen = records[1]
+    _, told = studies.sentences(records)
+
+    assert told.startswith(f"Tuning on TensorFlow: of 3 tried, {chosen.model[:39]}")
+    assert f"a rate of {chosen.recipe.learning_rate:g} and batches of {chosen.batch_size}" in told
+    assert told.endswith("validation accuracy of 79.00 %; on the test set it reaches 80.00 %.")
 
 
 def test_frontier_is_drawn() -> None:

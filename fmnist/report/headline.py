@@ -13,7 +13,7 @@ from typing import Any
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
-from fmnist.report import leaderboard, learned, reproduction, trust
+from fmnist.report import leaderboard, learned, reproduction, studies, trust
 from fmnist.report.choose import CELL_COLUMNS, backends_of, good, row_key
 from fmnist.report.render import above_one, digits, inert, joined, percent, with_interval
 from fmnist.report.summary import Summary, summaries
@@ -80,6 +80,7 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
         *leaderboard.sentences(records),
         *learned.sentences(records),
         *reproduction.sentences(records),
+        *studies.sentences(records),
         *(_answers(pairs, names, records) if pairs else _without_ratios(cells, names, records)),
         *_dense_against_conv(cells, names),
         *_failed(records),
@@ -267,11 +268,9 @@ def _certified(cell: Summary, records: Sequence[Record]) -> str:
 
 def _of_other_tasks(records: Sequence[Record]) -> list[str]:
     """Return what was done where no cell was timed as such."""
-    if learned.learned(records):
-        return []
     if good(records, "learn"):
-        told = "a search by the validation set alone, see its table"
-    elif scaled := good(records, "scale"):
+        return []
+    if scaled := good(records, "scale"):
         most = max(r.replicas for r in scaled)
         shared = "; they share a processor: correctness only"
         told = (

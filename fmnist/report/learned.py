@@ -28,7 +28,8 @@ from fmnist.report.render import (
 )
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
-from fmnist.studies import tuning
+from fmnist.studies import ablation, tuning
+from fmnist.studies.parameters import NAME as PARAMETERS
 
 LONGEST_NAME: Final = 40
 LONGEST_MACHINE: Final = 120
@@ -36,6 +37,8 @@ MOST_SENTENCES: Final = 8
 """Of models that are told in words; the tables have all."""
 TASKS: Final = ("train", "learn")
 """Those whose records have a history."""
+STUDIES: Final = (ablation.NAME, PARAMETERS, tuning.NAME)
+"""Whose trainings are held against each other by a table and a picture of their own."""
 SPLITS: Final = ("train", "validation", "test")
 """As the fields of `EpochResult` begin."""
 OF_A_MODEL: Final = ("study", "train_images")
@@ -113,6 +116,11 @@ class Learned:
 def looked_into(records: Iterable[Record]) -> list[Record]:
     """Return the whole trainings but those of a search: what these reach on the test set is hid."""
     return [r for r in good(records, "learn") if r.study != tuning.NAME]
+
+
+def of_no_study(records: Iterable[Record]) -> list[Record]:
+    """Return the whole trainings that are told of model by model: a study tells of its own."""
+    return [r for r in good(records, "learn") if r.study not in STUDIES]
 
 
 def learned(records: Iterable[Record]) -> list[Learned]:
@@ -372,8 +380,11 @@ _SHOWN: Final[dict[Quantity, Callable[[float | None], str]]] = {
 
 
 def sentences(records: Sequence[Record]) -> list[str]:
-    """Return what whole trainings learned, a sentence for each of the first models."""
-    found = learned(records)
+    """Return what whole trainings learned, a sentence for each of the first models.
+
+    Of a study's: see `studies.sentences`.
+    """
+    found = learned(of_no_study(records))
     if not found:
         return []
     models = by_name(found)

@@ -4,7 +4,7 @@ results/README.md     what is published, machine by machine
 results/machines/     a page for each machine: every table, with pictures
 results/pictures/     as SVG, light and dark
 results/index.html    all of it, to sort and to filter
-README.md             between its marked lines: headline, tuned beside stock, claims, race, trust
+README.md             between its marked lines: headline, tuned, studies, claims, race, trust
 """
 
 import html
@@ -13,16 +13,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist.record import Record, read
-from fmnist.report import leaderboard, reproduction, tables, trust_tables, tuned_tables
+from fmnist.report import (
+    leaderboard,
+    reproduction,
+    studies,
+    tables,
+    trust_tables,
+    tuned_tables,
+)
 from fmnist.report.choose import assembled, good, machine_name
 from fmnist.report.headline import headline
 from fmnist.report.page import page
 from fmnist.report.pictures import plots
 from fmnist.report.render import Table, escaped, render
+from fmnist.studies import ablation, parameters
 
 BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
-BLOCKS = ("speed", "tuned", "reproduce", "race", "trust")
+BLOCKS = ("speed", "tuned", "parameters", "ablation", "reproduce", "race", "trust")
 """What stands between such lines in the README."""
 LONGEST_SLUG = 60
 
@@ -97,7 +105,7 @@ def _index(machines: Mapping[str, Sequence[Sequence[Record]]], slugs: Mapping[st
     for name, runs in machines.items():
         parts.append(f"## [{escaped(name)}](machines/{slugs[name]}.md)")
         for run in runs:
-            parts += [f"### {_title(run)}", _sentences(run)]
+            parts += [f"### {_title(run)}", _as_list(headline(run))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,7 +115,7 @@ def _machine_page(
     """Return the pictures and tables of one machine's sessions, newest first."""
     parts = [f"# {escaped(name)}", "[All results](../README.md)"]
     for run in runs:
-        parts += [f"## {_title(run)}", _sentences(run)]
+        parts += [f"## {_title(run)}", _as_list(headline(run))]
         for picture in drawn[id(run)]:
             caption = f"{escaped(picture.title)}. {escaped(picture.caption)}"
             parts += [_shown(run, picture, "../pictures"), caption]
@@ -120,9 +128,8 @@ def _title(run: Sequence[Record]) -> str:
     return f"{first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}"
 
 
-def _sentences(run: Sequence[Record]) -> str:
-    """Return what a run answers, as a list."""
-    return "\n".join(f"- {escaped(sentence)}" for sentence in headline(run))
+def _as_list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {escaped(sentence)}" for sentence in sentences)
 
 
 def _readme(
@@ -134,6 +141,8 @@ def _readme(
     blocks = (
         _headline(runs, drawn),
         _newest(runs, tuned_tables.tuned, "session in several modes"),
+        _study(runs, drawn, parameters.NAME, "frontier"),
+        _study(runs, drawn, ablation.NAME, "ablation"),
         _newest(runs, reproduction.table, "reproduction"),
         _newest(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
@@ -164,8 +173,25 @@ def _headline(
         table = tables.speed(run)
         if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist") and table is not None:
             pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
-            return "\n\n".join([_sentences(run), *pictures, render(table, "markdown").rstrip()])
+            told = _as_list(headline(run))
+            return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
     return "No `full` session on Fashion-MNIST is published yet."
+
+
+def _study(
+    runs: Iterable[Sequence[Record]],
+    drawn: Mapping[int, Sequence[plots.Picture]],
+    study: str,
+    picture: str,
+) -> str:
+    """Return what the newest `full` run of a study on the real data found: words and a picture."""
+    for run in runs:
+        told = studies.sentences(run, [study])
+        if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist") and told:
+            pictures = [p for p in drawn[id(run)] if p.name == picture]
+            shown = [_shown(run, p, "results/pictures") for p in pictures]
+            return "\n\n".join([_as_list(told), *shown])
+    return f"No `full` study of {study} on Fashion-MNIST is published yet."
 
 
 def _trust(runs: Iterable[Sequence[Record]]) -> str:

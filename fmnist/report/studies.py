@@ -6,12 +6,24 @@ seed.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
-from fmnist import stats
+from fmnist import machine, stats
+from fmnist.grid import BACKENDS
 from fmnist.record import Record
 from fmnist.report.choose import good
-from fmnist.report.render import NOTHING, Table, accuracy, bracketed, digits, joined
+from fmnist.report.learned import LONGEST_MACHINE, LONGEST_NAME, STUDIES
+from fmnist.report.render import (
+    NOTHING,
+    Table,
+    accuracy,
+    bracketed,
+    digits,
+    inert,
+    joined,
+    percent,
+)
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 from fmnist.studies import ablation, parameters, tuning
@@ -244,6 +256,72 @@ def tuned(records: Sequence[Record]) -> Table | None:
         *terms_of(learned(records, tuning.NAME)),
     )
     return Table("Tuning: what was tried, and what is chosen", header, tuple(rows), terms)
+
+
+def sentences(records: Sequence[Record], names: Iterable[str] = STUDIES) -> list[str]:
+    """Return what each of these studies found: where, and then a sentence for each place."""
+    tell = {ablation.NAME: _rungs, parameters.NAME: _budgets, tuning.NAME: _best}
+    told = []
+    for study in names:
+        found = arms(records, study)
+        if not found:
+            continue
+        trained = learned(records, study)
+        first = trained[0]
+        where = inert(machine.summary(first.machine), LONGEST_MACHINE)
+        told.append(
+            f"On {where}, {first.dataset}, preset {first.preset}: study {study}, {len(trained)} "
+            "whole trainings; accuracies are of the test set unless another is named, means over "
+            "seeds."
+        )
+        for place, of_place in found.items():
+            others = ", ".join(_place(place, found)[1:])
+            backend = BACKENDS[place[0]].title
+            told.append(tell[study](f"{backend} ({others})" if others else backend, of_place))
+    return told
+
+
+def _rungs(place: str, of_place: Sequence[Arm]) -> str:
+    """Return the ladder's accuracies, and the steps that are told from none."""
+    rungs = ", ".join(f"{arm.name} {percent(arm.test.value)}" for arm in of_place)
+    steps = [(arm.name, arm.above(before)) for before, arm in pairwise(of_place)]
+    certain = [
+        f"{name} {points(step)}"
+        for name, step in steps
+        if step is not None and step.low is not None and step.high is not None
+        if step.low > 0 or step.high < 0
+    ]
+    steps_told = f"by {', '.join(certain)} points" if certain else "none"
+    return (
+        f"Ablation on {place}, in %: {rungs} ({_n(of_place)}). Steps whose 95 % interval excludes "
+        f"0: {steps_told}."
+    )
+
+
+def _budgets(place: str, of_place: Sequence[Arm]) -> str:
+    """Return by how much conv is above dense at each budget."""
+    found = [(arm, _conv_above_dense(arm, of_place)) for arm in of_place]
+    told = [f"{points(above)} at {budget(arm):,}" for arm, above in found if above is not None]
+    return (
+        f"Conv above dense at equal parameters on {place}, in points: "
+        f"{', '.join(told) or 'not trained side by side'} ({_n(of_place)})."
+    )
+
+
+def _best(place: str, of_place: Sequence[Arm]) -> str:
+    """Return what a search has chosen, and what that reaches on the test set."""
+    chosen = of_place[0]
+    recipe = chosen.first.recipe
+    return (
+        f"Tuning on {place}: of {len(of_place)} tried, {inert(chosen.first.model, LONGEST_NAME)} "
+        f"with a rate of {recipe.learning_rate:g} and batches of {chosen.first.batch_size} is "
+        f"chosen, by its validation accuracy of {accuracy(chosen.validation)} %; on the test set "
+        f"it reaches {accuracy(chosen.test)} %."
+    )
+
+
+def _n(of_place: Sequence[Arm]) -> str:
+    return f"n={joined(sorted({len(arm.records) for arm in of_place}))}"
 
 
 SPENT: Final = ("gap [points]", "epochs", "epoch (s)", "n")

@@ -68,6 +68,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         records: of one session, as from `sessions_of`.
         against: the backend in the denominator of the ratios; default: that of the first column.
     """
+    by_model = learned.of_no_study(records)
     made = [
         trust_tables.noise(records),
         trust_tables.parity(records),
@@ -81,8 +82,8 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         tuned_tables.traps(records),
         scaling(records),
         environments(records),
-        learned.results(records),
-        *(learned.overfitting(learned.learned(records), by) for by in learned.QUANTITIES),
+        learned.results(by_model),
+        *(learned.overfitting(learned.learned(by_model), by) for by in learned.QUANTITIES),
         *(
             build(records)
             for build in (

@@ -24,6 +24,7 @@ from fmnist.report.learned import (
     learned,
     loss,
     mean_of,
+    of_no_study,
     points,
     span,
 )
@@ -58,10 +59,12 @@ LONGEST_SLUG: Final = 40
 def of_trainings(records: Sequence[Record]) -> list[Picture]:
     """Return every picture that a session's whole trainings fill, of MOST_MODELS at most.
 
+    A study has a picture of its own instead.
+
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    models = list(by_name(learned(records)).values())
+    models = list(by_name(learned(of_no_study(records))).values())
     left = len(models) - MOST_MODELS
     return of_models(models, _more(len(models)) if left > 0 else "")
 
