@@ -60,8 +60,8 @@ def test_everything_is_printed_and_drawn(file_of: Callable[..., Path], tmp_path:
     ):
         assert title in result.output
     stem = "20261121-000000-test-quick-"
-    drawn = ("learning-curves-1-dense3", "recall-1-dense3", "confusion-1-dense3")
-    grids = [f"{what}-1-dense3-{b}" for what in ("wrong", "right") for b in ("tensorflow", "jax")]
+    drawn = ("learning-curves-dense3", "recall-dense3", "confusion-dense3")
+    grids = [f"{what}-dense3-{b}" for what in ("wrong", "right") for b in ("tensorflow", "jax")]
     expected = {f"{stem}{name}.{end}" for name in drawn for end in ("svg", "png")}
     assert {path.name for path in out.iterdir()} == expected | {f"{stem}{g}.png" for g in grids}
     for path in out.glob("*.png"):

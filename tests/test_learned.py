@@ -271,11 +271,11 @@ def test_learning_fills_pictures_for_each_model() -> None:
     names = [p.name for p in plots.of_session([*both(), *both(**CONV)])]
 
     assert names == [
-        "learning-curves-1-dense3",
-        "learning-curves-2-lenet-dropout",
+        "learning-curves-dense3",
+        "learning-curves-lenet-dropout",
         "recall",
-        "confusion-1-dense3",
-        "confusion-2-lenet-dropout",
+        "confusion-dense3",
+        "confusion-lenet-dropout",
     ]
     assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)
 

@@ -21,7 +21,7 @@ from fmnist.record import Record, samples
 from fmnist.report import trust
 from fmnist.report.choose import sessions_of
 from fmnist.report.pictures import labels, plots
-from fmnist.report.pictures.picture import proper
+from fmnist.report.pictures.picture import proper, slugs
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -496,3 +496,12 @@ def test_labels_never_meet() -> None:
         assert not [1 for _, [(x, y)] in marks if left < x < right and top < y < bottom]
         for other in placed[:i]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+def test_no_two_names_have_one_file() -> None:
+    """A name keeps its letters and figures; what would be the same is numbered, what is none named."""
+    names = ["Conv 8/24", "conv-8-24", "conv_8_24", "..", "x" * 99]
+
+    assert list(slugs(names, "model").values()) == [
+        *("conv-8-24", "conv-8-24-no2", "conv-8-24-no3", "model", "x" * 60)
+    ]

@@ -208,7 +208,7 @@ def test_ladder_is_told_with_the_steps_that_are_sure() -> None:
     accuracies = [(0.70, 0.71, 0.72), (0.80, 0.81, 0.82), (0.79, 0.82, 0.83), (0.69, 0.72, 0.73)]
     where, told = studies.sentences(of_entrants(rungs, ablation.NAME, accuracies))
 
-    assert "study ablation, 12 whole trainings" in where
+    assert "study ablation, 12 trainings of at most 10 epochs" in where
     assert told == (
         "Ablation on TensorFlow, in %: softmax regression 71.00, dense 81.00, conv 81.33, pooling "
         "71.33 (n=3). Steps whose 95 % interval excludes 0: by dense +10.00 [+10.00, +10.00], "

@@ -126,17 +126,19 @@ def _drawn(run: Sequence[Record], test_set: TestSet) -> Iterator[tuple[str, Cont
     """Yield every picture and grid of a run with its file's name."""
     from fmnist.report.pictures import learned_charts, plots
     from fmnist.report.pictures.image_grid import png
+    from fmnist.report.pictures.picture import slugs
 
     models = by_name(learned(run))
+    stems = slugs(models, "model")
     for picture in learned_charts.of_models(list(models.values())):
         stem = plots.stem(run, picture)
         yield f"{stem}.svg", plots.svg(picture)
         yield f"{stem}.png", plots.png(picture)
-    for number, (name, ones) in enumerate(models.items()):
+    for name, ones in models.items():
         for one in ones:
             for what, image in _grids(one.first, test_set(one.first)).items():
-                stem = learned_charts.stem(what, name, number)
-                file = f"{run[0].session}-{run[0].preset}-{stem}-{one.first.backend}.png"
+                stem = f"{run[0].session}-{run[0].preset}-{what}-{stems[name]}"
+                file = f"{stem}-{one.first.backend}.png"
                 yield file, png(image)
 
 

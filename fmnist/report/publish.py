@@ -8,7 +8,6 @@ README.md             between its marked lines: headline, tuned, studies, claims
 """
 
 import html
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from fmnist.report.choose import assembled, good, machine_name
 from fmnist.report.headline import headline
 from fmnist.report.page import page
 from fmnist.report.pictures import plots
+from fmnist.report.pictures.picture import slugs
 from fmnist.report.render import Table, escaped, render
 from fmnist.studies import ablation, parameters
 
@@ -32,7 +32,6 @@ BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
 BLOCKS = ("speed", "tuned", "parameters", "ablation", "reproduce", "race", "trust")
 """What stands between such lines in the README."""
-LONGEST_SLUG = 60
 
 
 class PublishError(ValueError):
@@ -50,12 +49,12 @@ def files(root: Path) -> dict[Path, str]:
     for run in runs:
         machines.setdefault(machine_name(run[0]), []).append(run)
     drawn = {id(run): plots.of_session(run) for run in runs}
-    slugs = _slugs(machines)
+    stems = slugs(machines, "machine")
     return {
-        results / "README.md": _index(machines, slugs),
+        results / "README.md": _index(machines, stems),
         results / "index.html": page(runs),
         **{
-            results / "machines" / f"{slugs[name]}.md": _machine_page(name, of_machine, drawn)
+            results / "machines" / f"{stems[name]}.md": _machine_page(name, of_machine, drawn)
             for name, of_machine in machines.items()
         },
         **{
@@ -94,7 +93,7 @@ def committed(folder: Path) -> list[Record]:
     return records
 
 
-def _index(machines: Mapping[str, Sequence[Sequence[Record]]], slugs: Mapping[str, str]) -> str:
+def _index(machines: Mapping[str, Sequence[Sequence[Record]]], stems: Mapping[str, str]) -> str:
     """Return the list of what is published, newest first within each machine."""
     parts = [
         "# Results",
@@ -103,7 +102,7 @@ def _index(machines: Mapping[str, Sequence[Sequence[Record]]], slugs: Mapping[st
         "[the project's README](../README.md#what-is-timed).",
     ]
     for name, runs in machines.items():
-        parts.append(f"## [{escaped(name)}](machines/{slugs[name]}.md)")
+        parts.append(f"## [{escaped(name)}](machines/{stems[name]}.md)")
         for run in runs:
             parts += [f"### {_title(run)}", _as_list(headline(run))]
     return "\n\n".join(parts) + "\n"
@@ -219,16 +218,6 @@ def _file_name(run: Sequence[Record], picture: plots.Picture, theme: str) -> str
 def _attribute(text: str) -> str:
     """Return text that may stand in an attribute, on one line."""
     return html.escape(" ".join(text.split()))
-
-
-def _slugs(names: Iterable[str]) -> dict[str, str]:
-    """Return a file name for each machine, numbered where two would be the same."""
-    found: dict[str, str] = {}
-    for name in names:
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG] or "machine"
-        taken = sum(slug == plain or slug.startswith(f"{plain}-no") for slug in found.values())
-        found[name] = plain if not taken else f"{plain}-no{taken + 1}"
-    return found
 
 
 def _with_block(text: str, path: Path, name: str, block: str) -> str:

@@ -211,13 +211,13 @@ def _cells(found: Finding | None, *, judged: bool) -> tuple[str, str, str]:
 
 def _rules(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a verdict means, and what was cut."""
-    cut = [
+    cut = dict.fromkeys(
         f"{model} {joined(sorted({len(r.history) for r in trained}))} of "
         f"{joined(sorted({r.recipe.epochs for r in trained}))} epochs"
         for side in sides(records).values()
-        for model, trained in side.items()
+        for model, trained in sorted(side.items())
         if any(len(r.history) < r.recipe.epochs for r in trained)
-    ]
+    )
     return (
         "ours: mean over n seeds with its 95 % interval (Student's t), each a training by the "
         "model's whole recipe in a process of its own; published: one training by others",

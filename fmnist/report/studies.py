@@ -268,11 +268,12 @@ def sentences(records: Sequence[Record], names: Iterable[str] = STUDIES) -> list
             continue
         trained = learned(records, study)
         first = trained[0]
+        epochs = max(r.recipe.epochs for r in trained)
         where = inert(machine.summary(first.machine), LONGEST_MACHINE)
         told.append(
             f"On {where}, {first.dataset}, preset {first.preset}: study {study}, {len(trained)} "
-            "whole trainings; accuracies are of the test set unless another is named, means over "
-            "seeds."
+            f"trainings of at most {epochs} epochs; accuracies are of the test set unless another "
+            "is named, means over seeds."
         )
         for place, of_place in found.items():
             others = ", ".join(_place(place, found)[1:])

@@ -1,7 +1,6 @@
 """Charts of what whole trainings learned: records of task `learn` in, pictures out."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Final
@@ -39,6 +38,7 @@ from fmnist.report.pictures.picture import (
     left_out,
     picture,
     rounded,
+    slugs,
 )
 
 MOST_MODELS: Final = 8
@@ -53,7 +53,6 @@ FULLEST: Final = 0.65
 """Opacity of a square that all images of a class are in: a figure on it can still be read."""
 BAR: Final = 9
 """Height of a bar, in pixels."""
-LONGEST_SLUG: Final = 40
 
 
 def of_trainings(records: Sequence[Record]) -> list[Picture]:
@@ -77,10 +76,12 @@ def of_models(models: Sequence[Sequence[Learned]], more: str = "") -> list[Pictu
         more: what to say of the models that are left out.
     """
     shown = models[:MOST_MODELS] if more else models
+    stems = slugs((model[0].name for model in shown), "model")
+    named = [(stems[model[0].name], model) for model in shown]
     return [
-        *(learning_curves(model, i, more) for i, model in enumerate(shown)),
+        *(learning_curves(model, stem, more) for stem, model in named),
         *([recall(models)] if models else []),
-        *(confusion_matrix(model, i, more) for i, model in enumerate(shown)),
+        *(confusion_matrix(model, stem, more) for stem, model in named),
     ]
 
 
@@ -91,12 +92,12 @@ def _more(models: int) -> str:
     )
 
 
-def learning_curves(model: Sequence[Learned], number: int = 0, more: str = "") -> Picture:
+def learning_curves(model: Sequence[Learned], stem: str, more: str = "") -> Picture:
     """Return loss and accuracy by epoch: training, validation and test.
 
     Args:
         model: the trainings of one model, backend by backend.
-        number: of the model in its session; it makes the picture's name another one.
+        stem: what stands for the model in the picture's name.
         more: a sentence on models without such a picture.
     """
     name = model[0].name
@@ -117,7 +118,7 @@ def learning_curves(model: Sequence[Learned], number: int = 0, more: str = "") -
         f"evaluated after it.{lines}{best}{more}"
     )
     return picture(
-        Heading(stem("learning-curves", name, number), f"Learning curves: {name}", reading),
+        Heading(f"learning-curves-{stem}", f"Learning curves: {name}", reading),
         alt.vconcat(*panels, spacing=18),
         [r for one in model for r in one.records],
         [_curves_in_words(one) for one in model],
@@ -214,7 +215,7 @@ def _curves_in_words(one: Learned) -> str:
     )
 
 
-def confusion_matrix(model: Sequence[Learned], number: int = 0, more: str = "") -> Picture:
+def confusion_matrix(model: Sequence[Learned], stem: str, more: str = "") -> Picture:
     """Return which class was given to which, as squares with figures, a matrix by backend.
 
     The arguments are those of `learning_curves`.
@@ -228,7 +229,7 @@ def confusion_matrix(model: Sequence[Learned], number: int = 0, more: str = "") 
         f"{more}"
     )
     return picture(
-        Heading(stem("confusion", name, number), f"Confusion matrix: {name}", reading),
+        Heading(f"confusion-{stem}", f"Confusion matrix: {name}", reading),
         chart,
         [r for one in model for r in one.records],
         [_confused_in_words(one) for one in model],
@@ -308,7 +309,8 @@ def recall(models: Sequence[Sequence[Learned]]) -> Picture:
         for bar in _bars(one)
     ]
     records = [r for model in shown for one in model for r in one.records]
-    name = "recall" if len(shown) > 1 else stem("recall", shown[0][0].name, 0)
+    stems = slugs((model[0].name for model in shown), "model")
+    name = "recall" if len(shown) > 1 else f"recall-{stems[shown[0][0].name]}"
     seeds = span(len(one.records) for model in shown for one in model)
     intervals = (
         " Lines: 95 % interval over seeds." if any(b["low"] is not None for b in bars) else ""
@@ -377,9 +379,3 @@ def _recall_in_words(one: Learned) -> str:
     bars = sorted(_bars(one), key=lambda bar: bar["recall"])
     ends = [f"{bar['class']} {bar['recall']:.1f} %" for bar in (bars[0], bars[-1])] if bars else []
     return f"{one.name} on {one.backend}: {' to '.join(ends)}"
-
-
-def stem(what: str, model: str, number: int) -> str:
-    """Return the name of a model's picture: no two models of a session have the same."""
-    slug = re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")[:LONGEST_SLUG]
-    return f"{what}-{number + 1}-{slug}" if slug else f"{what}-{number + 1}"

@@ -6,6 +6,7 @@ names, or as the literal text of a title: no expression is made of them. All go 
 """
 
 import math
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from fmnist.report.summary import Summary
 from fmnist.report.terms import terms_of
 
 NAME_LENGTH: Final = 40
+LONGEST_SLUG: Final = 60
 TERM_LENGTH: Final = 300
 SUBTITLE_LENGTH: Final = 110
 MOST_ROWS: Final = 24
@@ -272,3 +274,19 @@ def facets(layers: Sequence[alt.Chart], values: Sequence[Datum], height: int) ->
     )
     plot = alt.LayerChart(layer=list(layers), width=PANEL, height=height)
     return plot.facet(facet=facet, columns=COLUMNS, data=inline(values))
+
+
+def slugs(names: Iterable[str], otherwise: str) -> dict[str, str]:
+    """Return for each name what stands for it in a file's, of [a-z0-9-]: never one for two names.
+
+    Args:
+        names: of anything.
+        otherwise: for those of which nothing is left.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_SLUG] or otherwise
+        numbered = (f"{plain}-no{n}" for n in count(2))
+        taken = set(found.values())
+        found[name] = next(slug for slug in chain([plain], numbered) if slug not in taken)
+    return found
