@@ -499,7 +499,7 @@ def test_labels_never_meet() -> None:
 
 
 def test_no_two_names_have_one_file() -> None:
-    """A name keeps its letters and figures; what would be the same is numbered, what is none named."""
+    """A name keeps its letters and figures; what would be the same is numbered."""
     names = ["Conv 8/24", "conv-8-24", "conv_8_24", "..", "x" * 99]
 
     assert list(slugs(names, "model").values()) == [
