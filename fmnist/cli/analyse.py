@@ -131,15 +131,14 @@ def _drawn(run: Sequence[Record], test_set: TestSet) -> Iterator[tuple[str, Cont
     models = by_name(learned(run))
     stems = slugs(models, "model")
     for picture in learned_charts.of_models(list(models.values())):
-        stem = plots.stem(run, picture)
+        stem = plots.stem(run, picture.name)
         yield f"{stem}.svg", plots.svg(picture)
         yield f"{stem}.png", plots.png(picture)
     for name, ones in models.items():
         for one in ones:
             for what, image in _grids(one.first, test_set(one.first)).items():
-                stem = f"{run[0].session}-{run[0].preset}-{what}-{stems[name]}"
-                file = f"{stem}-{one.first.backend}.png"
-                yield file, png(image)
+                of_grid = f"{what}-{stems[name]}-{one.first.backend}"
+                yield f"{plots.stem(run, of_grid)}.png", png(image)
 
 
 def _grids(record: Record, dataset: data.Dataset) -> Mapping[str, Image.Image]:

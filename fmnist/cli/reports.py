@@ -93,7 +93,7 @@ def _draw(runs: Sequence[Sequence[Record]], against: str | None, folder: Path) -
 
     for run in runs:
         for picture in plots.of_session(run, against):
-            stem = plots.stem(run, picture)
+            stem = plots.stem(run, picture.name)
             write(folder / f"{stem}.svg", plots.svg(picture))
             write(folder / f"{stem}.png", plots.png(picture))
 

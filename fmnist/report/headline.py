@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fmnist import machine, stats
+from fmnist import stats
 from fmnist.grid import BACKENDS, PRESETS
 from fmnist.record import Record
 from fmnist.report import leaderboard, learned, reproduction, studies, trust
@@ -78,7 +78,7 @@ def headline(records: Sequence[Record], against: str | None = None) -> list[str]
     return [
         *_notices(records),
         *leaderboard.sentences(records),
-        *learned.sentences(records),
+        *learned.sentences(studies.of_none(records)),
         *reproduction.sentences(records),
         *studies.sentences(records),
         *(_answers(pairs, names, records) if pairs else _without_ratios(cells, names, records)),
@@ -282,8 +282,8 @@ def _of_other_tasks(records: Sequence[Record]) -> list[str]:
     else:
         tried = any(r.task in learned.TASKS for r in records)
         trained = "trained to its end" if tried else "trained"
-        return [f"On {_machine(records)}, no model was {trained} in this session."]
-    return [f"On {_machine(records)}: {told}."]
+        return [f"On {learned.machine_of(records[0])}, no model was {trained} in this session."]
+    return [f"On {learned.machine_of(records[0])}: {told}."]
 
 
 def _without_ratios(
@@ -306,10 +306,6 @@ def _without_ratios(
         for c in ends
     )
     return [f"{only}; an epoch takes {shown}."]
-
-
-def _machine(records: Sequence[Record]) -> str:
-    return inert(machine.summary(records[0].machine), LONGEST_REASON)
 
 
 def _dense_against_conv(cells: Sequence[Summary], names: Mapping[int, str]) -> list[str]:

@@ -28,17 +28,14 @@ from fmnist.report.render import (
 )
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
-from fmnist.studies import ablation, tuning
-from fmnist.studies.parameters import NAME as PARAMETERS
+from fmnist.studies import tuning
 
 LONGEST_NAME: Final = 40
 LONGEST_MACHINE: Final = 120
 MOST_SENTENCES: Final = 8
 """Of models that are told in words; the tables have all."""
 TASKS: Final = ("train", "learn")
-"""Those whose records have a history."""
-STUDIES: Final = (ablation.NAME, PARAMETERS, tuning.NAME)
-"""Whose trainings are held against each other by a table and a picture of their own."""
+"""Those whose histories are told epoch by epoch."""
 SPLITS: Final = ("train", "validation", "test")
 """As the fields of `EpochResult` begin."""
 OF_A_MODEL: Final = ("study", "train_images")
@@ -116,11 +113,6 @@ class Learned:
 def looked_into(records: Iterable[Record]) -> list[Record]:
     """Return the whole trainings but those of a search: what these reach on the test set is hid."""
     return [r for r in good(records, "learn") if r.study != tuning.NAME]
-
-
-def of_no_study(records: Iterable[Record]) -> list[Record]:
-    """Return the whole trainings that are told of model by model: a study tells of its own."""
-    return [r for r in good(records, "learn") if r.study not in STUDIES]
 
 
 def learned(records: Iterable[Record]) -> list[Learned]:
@@ -379,23 +371,28 @@ _SHOWN: Final[dict[Quantity, Callable[[float | None], str]]] = {
 }
 
 
-def sentences(records: Sequence[Record]) -> list[str]:
-    """Return what whole trainings learned, a sentence for each of the first models.
+def machine_of(record: Record) -> str:
+    """Return a record's machine as it can stand in a sentence."""
+    return inert(machine.summary(record.machine), LONGEST_MACHINE)
 
-    Of a study's: see `studies.sentences`.
-    """
-    found = learned(of_no_study(records))
+
+def whereabouts(record: Record) -> str:
+    """Return what a session's sentences begin with: its machine, data set and preset."""
+    return f"{machine_of(record)}, {record.dataset}, preset {record.preset}"
+
+
+def sentences(records: Sequence[Record]) -> list[str]:
+    """Return what whole trainings learned, a sentence for each of the first models."""
+    found = learned(records)
     if not found:
         return []
     models = by_name(found)
     count = sum(len(one.records) for one in found)
-    where = inert(machine.summary(found[0].first.machine), LONGEST_MACHINE)
     told = [_sentence(name, ones) for name, ones in list(models.items())[:MOST_SENTENCES]]
     left = len(models) - len(told)
     return [
-        f"On {where}, {found[0].first.dataset}, preset {found[0].first.preset}: what {count} whole "
-        f"trainings of {len(models)} model{'s' if len(models) > 1 else ''} learned, on the test "
-        "set.",
+        f"On {whereabouts(found[0].first)}: what {count} whole trainings of {len(models)} "
+        f"model{'s' if len(models) > 1 else ''} learned, on the test set.",
         *told,
         *([f"{left} more models: see the tables."] if left else []),
     ]

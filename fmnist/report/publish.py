@@ -137,11 +137,12 @@ def _readme(
     drawn: Mapping[int, Sequence[plots.Picture]],
 ) -> str:
     text = path.read_text(encoding="utf-8")
+    full = [run for run in runs if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist")]
     blocks = (
-        _headline(runs, drawn),
+        _headline(full, drawn),
         _newest(runs, tuned_tables.tuned, "session in several modes"),
-        _study(runs, drawn, parameters.NAME, "frontier"),
-        _study(runs, drawn, ablation.NAME, "ablation"),
+        _study(full, drawn, parameters.NAME, "frontier"),
+        _study(full, drawn, ablation.NAME, "ablation"),
         _newest(runs, reproduction.table, "reproduction"),
         _newest(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
@@ -167,10 +168,10 @@ def _newest(
 def _headline(
     runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
 ) -> str:
-    """Return the newest `full` run on the real data: in words, as a picture, and its table."""
+    """Return the newest of these runs that timed models: in words, as a picture, and its table."""
     for run in runs:
         table = tables.speed(run)
-        if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist") and table is not None:
+        if table is not None:
             pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
             told = _as_list(headline(run))
             return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
@@ -183,10 +184,10 @@ def _study(
     study: str,
     picture: str,
 ) -> str:
-    """Return what the newest `full` run of a study on the real data found: words and a picture."""
+    """Return what the newest of these runs that is of a study found: words and a picture."""
     for run in runs:
         told = studies.sentences(run, [study])
-        if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist") and told:
+        if told:
             pictures = [p for p in drawn[id(run)] if p.name == picture]
             shown = [_shown(run, p, "results/pictures") for p in pictures]
             return "\n\n".join([_as_list(told), *shown])
@@ -212,7 +213,7 @@ def _shown(run: Sequence[Record], picture: plots.Picture, folder: str) -> str:
 
 
 def _file_name(run: Sequence[Record], picture: plots.Picture, theme: str) -> str:
-    return f"{plots.stem(run, picture)}-{theme}.svg"
+    return f"{plots.stem(run, picture.name)}-{theme}.svg"
 
 
 def _attribute(text: str) -> str:

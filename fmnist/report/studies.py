@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from fmnist import machine, stats
+from fmnist import stats
 from fmnist.grid import BACKENDS
 from fmnist.record import Record
 from fmnist.report.choose import good
-from fmnist.report.learned import LONGEST_MACHINE, LONGEST_NAME, STUDIES
+from fmnist.report.learned import LONGEST_NAME, whereabouts
 from fmnist.report.render import (
     NOTHING,
     Table,
@@ -28,6 +28,7 @@ from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 from fmnist.studies import ablation, parameters, tuning
 
+STUDIES: Final = (ablation.NAME, parameters.NAME, tuning.NAME)
 PLACE: Final = ("backend", "device", "mode", "precision")
 Place = tuple[str, ...]
 
@@ -91,6 +92,11 @@ def learned(records: Iterable[Record], study: str) -> list[Record]:
     return [
         r for r in good(records, "learn") if r.study == study and r.validation_accuracy is not None
     ]
+
+
+def of_none(records: Iterable[Record]) -> list[Record]:
+    """Return the whole trainings of no study: they are told of model by model, a study as one."""
+    return [r for r in good(records, "learn") if r.study not in STUDIES]
 
 
 def arms(records: Sequence[Record], study: str) -> dict[Place, list[Arm]]:
@@ -267,13 +273,11 @@ def sentences(records: Sequence[Record], names: Iterable[str] = STUDIES) -> list
         if not found:
             continue
         trained = learned(records, study)
-        first = trained[0]
         epochs = max(r.recipe.epochs for r in trained)
-        where = inert(machine.summary(first.machine), LONGEST_MACHINE)
         told.append(
-            f"On {where}, {first.dataset}, preset {first.preset}: study {study}, {len(trained)} "
-            f"trainings of at most {epochs} epochs; accuracies are of the test set unless another "
-            "is named, means over seeds."
+            f"On {whereabouts(trained[0])}: study {study}, {len(trained)} trainings of at most "
+            f"{epochs} epochs; accuracies are of the test set unless another is named, means over "
+            "seeds."
         )
         for place, of_place in found.items():
             others = ", ".join(_place(place, found)[1:])

@@ -68,7 +68,8 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         records: of one session, as from `sessions_of`.
         against: the backend in the denominator of the ratios; default: that of the first column.
     """
-    by_model = learned.of_no_study(records)
+    by_model = studies.of_none(records)
+    found = learned.learned(by_model)
     made = [
         trust_tables.noise(records),
         trust_tables.parity(records),
@@ -83,7 +84,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Ta
         scaling(records),
         environments(records),
         learned.results(by_model),
-        *(learned.overfitting(learned.learned(by_model), by) for by in learned.QUANTITIES),
+        *(learned.overfitting(found, by) for by in learned.QUANTITIES),
         *(
             build(records)
             for build in (

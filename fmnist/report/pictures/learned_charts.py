@@ -23,7 +23,6 @@ from fmnist.report.learned import (
     learned,
     loss,
     mean_of,
-    of_no_study,
     points,
     span,
 )
@@ -40,6 +39,7 @@ from fmnist.report.pictures.picture import (
     rounded,
     slugs,
 )
+from fmnist.report.studies import of_none
 
 MOST_MODELS: Final = 8
 """That a session has pictures of their own of."""
@@ -63,7 +63,7 @@ def of_trainings(records: Sequence[Record]) -> list[Picture]:
     Args:
         records: of one session, as from `choose.sessions_of`.
     """
-    models = list(by_name(learned(of_no_study(records))).values())
+    models = list(by_name(learned(of_none(records))).values())
     left = len(models) - MOST_MODELS
     return of_models(models, _more(len(models)) if left > 0 else "")
 
@@ -76,11 +76,12 @@ def of_models(models: Sequence[Sequence[Learned]], more: str = "") -> list[Pictu
         more: what to say of the models that are left out.
     """
     shown = models[:MOST_MODELS] if more else models
-    stems = slugs((model[0].name for model in shown), "model")
-    named = [(stems[model[0].name], model) for model in shown]
+    stems = slugs((model[0].name for model in shown), "model").values()
+    named = list(zip(stems, shown, strict=True))
+    of_one = f"-{named[0][0]}" if len(models) == 1 else ""
     return [
         *(learning_curves(model, stem, more) for stem, model in named),
-        *([recall(models)] if models else []),
+        *([recall(models, f"recall{of_one}")] if models else []),
         *(confusion_matrix(model, stem, more) for stem, model in named),
     ]
 
@@ -295,11 +296,12 @@ def _confused_in_words(one: Learned) -> str:
     return f"{one.backend}: {', '.join([right, *most])}"
 
 
-def recall(models: Sequence[Sequence[Learned]]) -> Picture:
+def recall(models: Sequence[Sequence[Learned]], name: str) -> Picture:
     """Return the share of each class that was recognised, model by model, a bar by backend.
 
     Args:
         models: the trainings of each model, backend by backend; at least one.
+        name: the picture's.
     """
     shown = models[:MOST_ROWS]
     bars = [
@@ -309,8 +311,6 @@ def recall(models: Sequence[Sequence[Learned]]) -> Picture:
         for bar in _bars(one)
     ]
     records = [r for model in shown for one in model for r in one.records]
-    stems = slugs((model[0].name for model in shown), "model")
-    name = "recall" if len(shown) > 1 else f"recall-{stems[shown[0][0].name]}"
     seeds = span(len(one.records) for model in shown for one in model)
     intervals = (
         " Lines: 95 % interval over seeds." if any(b["low"] is not None for b in bars) else ""

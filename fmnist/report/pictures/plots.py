@@ -81,10 +81,10 @@ def of_machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
     return time_charts.machines(sessions)
 
 
-def stem(records: Sequence[Record], picture: Picture) -> str:
-    """Return the name, without an ending, of the file of a session's picture."""
+def stem(records: Sequence[Record], name: str) -> str:
+    """Return what the file of a session's picture of this name is called, without an ending."""
     first = records[0]
-    return "-".join(filter(None, (first.session, first.preset, node_of(first), picture.name)))
+    return "-".join(filter(None, (first.session, first.preset, node_of(first), name)))
 
 
 def themed(spec: Mapping[str, Any], theme: str) -> dict[str, Any]:
