@@ -11,9 +11,10 @@ from engine import ROUNDS_BY_HAND, Replayed, measured
 from pytest_benchmark.fixture import BenchmarkFixture
 from scipy import signal
 
-from fmnist import by_keras, standin
-from fmnist.by_keras import Convolution
-from fmnist.convolution import relative_difference
+from fmnist.data import standin
+from fmnist.lessons import by_keras
+from fmnist.lessons.by_keras import Convolution
+from fmnist.lessons.convolution import relative_difference
 
 FILTERS = 32
 ROUNDING = 1e-5

@@ -10,7 +10,9 @@ from engine import ROUNDS_BY_HAND, Replayed, measured
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.preprocessing import OneHotEncoder
 
-from fmnist import by_keras, data, preprocess
+from fmnist import data
+from fmnist.data import preprocess
+from fmnist.lessons import by_keras
 
 N_CLASSES = len(data.CLASS_NAMES)
 LABELS = np.random.default_rng(0).integers(0, N_CLASSES, 60_000).astype(np.uint8)

@@ -5,8 +5,8 @@ Entrants are the racers among the session's models, so they have to be named: `-
 
 from engine import Engine, Replay
 
-from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.record import Record
+from fmnist.studies.race_rules import FEWEST_SEEDS
 
 
 def test_time_to_accuracy(raced: list[Record], engine: Engine, replay: Replay) -> None:

@@ -14,7 +14,6 @@ import pytest
 from engine import KINDS, Engine, Replay, Replayed, cell_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fmnist import plan, scaling
 from fmnist.cli.session import announcement
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS
@@ -22,6 +21,7 @@ from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.choose import sessions_of
 from fmnist.report.render import render
+from fmnist.session import plan, scaling
 
 ENGINE: pytest.StashKey[Engine] = pytest.StashKey()
 

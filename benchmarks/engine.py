@@ -10,16 +10,17 @@ from overhead import run_overhead
 from pytest_benchmark.fixture import BenchmarkFixture
 from rich.console import Console
 
-from fmnist import launch, learn, models, plan, race, scaling, selfcheck
-from fmnist.budget import Budget, Share
+from fmnist import models
 from fmnist.grid import Cell
-from fmnist.launch import Observer
-from fmnist.progress import SessionProgress
-from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.record import Record
 from fmnist.report.reproduction import FEWEST_SEEDS as FEWEST_TO_JUDGE
 from fmnist.report.reproduction import STUDY
-from fmnist.session import budget_of
+from fmnist.session import launch, learn, plan, race, scaling, selfcheck
+from fmnist.session.budget import Budget, Share
+from fmnist.session.launch import Observer
+from fmnist.session.progress import SessionProgress
+from fmnist.session.run import budget_of
+from fmnist.studies.race_rules import FEWEST_SEEDS
 
 Replay = Callable[[Sequence[float], Sequence[Record]], None]
 """Hands measured seconds, and the records that they stand in, to pytest-benchmark."""

@@ -15,9 +15,9 @@ import numpy as np
 from fmnist import data, grid
 from fmnist.channel import Order
 from fmnist.grid import Cell
-from fmnist.launch import CellRun, Observer, in_turn
-from fmnist.plan import SMALLEST_SAMPLE, Plan
 from fmnist.record import Record
+from fmnist.session.launch import CellRun, Observer, in_turn
+from fmnist.session.plan import SMALLEST_SAMPLE, Plan
 
 SCRIPT = Path(__file__).with_name("plain_script.py")
 

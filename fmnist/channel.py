@@ -113,7 +113,7 @@ class Order(Said):
     kind: Literal["order"] = "order"
     command: Command
     variant: str = ""
-    """Which one, for the command of that name: a key of `fmnist.variants.VARIANTS`."""
+    """Which one, for the command of that name: a key of `fmnist.training.variants.VARIANTS`."""
 
 
 class Ready(Said):

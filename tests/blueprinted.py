@@ -9,7 +9,9 @@ import random
 import keras
 import numpy as np
 
-from fmnist import models, standin, train
+from fmnist import models
+from fmnist.data import standin
+from fmnist.training import train
 
 BLUEPRINTS = (
     "logits",

@@ -10,8 +10,10 @@ import sys
 import keras
 import numpy as np
 
-from fmnist import flops, models, preprocess, standin, train
+from fmnist import models
+from fmnist.data import preprocess, standin
 from fmnist.record import Parameters
+from fmnist.training import flops, train
 
 STEPS = 20
 BATCH_SIZE = 32

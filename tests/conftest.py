@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fmnist import data, plan
+from fmnist import data
 from fmnist.options import OPTIONS
+from fmnist.session import plan
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from fmnist import models, train, worker
+from fmnist import models
 from fmnist.measure import Stopwatch
+from fmnist.training import train, worker
 
 EPOCHS_ALLOWED = 5
 STOP_AFTER = 3

@@ -1,4 +1,4 @@
-"""Counts models and single layers by `fmnist.flops`, and has XLA count what JAX lowers them to.
+"""Counts models and single layers by `training.flops`, and has XLA count what JAX lowers them to.
 
 Run by test_flops.py in a process of its own, on JAX.
 """
@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from fmnist import flops, models, train
+from fmnist import models
+from fmnist.training import flops, train
 
 BATCH_SIZE = 10
 

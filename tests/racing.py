@@ -14,10 +14,12 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fmnist import heat, models, preprocess, standin, train
+from fmnist import models
 from fmnist.channel import Job
+from fmnist.data import preprocess, standin
 from fmnist.layers import BiasRelu, PatchConv2D, RandomMirror, RandomShift
-from fmnist.schedule import RiseAndFall
+from fmnist.training import heat, train
+from fmnist.training.schedule import RiseAndFall
 
 IMAGES, LABELS = standin.draw("train", 160)
 X, Y = preprocess.rescale(IMAGES), preprocess.one_hot(LABELS)

@@ -12,10 +12,12 @@ from contextlib import nullcontext
 import keras
 import numpy as np
 
-from fmnist import data, models, parity, preprocess, train
+from fmnist import data, models, parity
 from fmnist.channel import Job
-from fmnist.distributed.spread import Shards, spread_for
-from fmnist.worker import seed_generators
+from fmnist.data import preprocess
+from fmnist.training import train
+from fmnist.training.distributed.spread import Shards, spread_for
+from fmnist.training.worker import seed_generators
 
 IMAGES, BATCH_SIZE, EPOCHS, SEED = 1_200, 60, 3, 5
 

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from samples import CONV, failed, learned, record
 
-from fmnist import data, standin
+from fmnist import data
 from fmnist.cli import main
+from fmnist.data import standin
 from fmnist.record import Predictions, Record, append
 from fmnist.report.pictures import classified, image_grid
 

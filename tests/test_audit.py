@@ -2,7 +2,7 @@
 
 import pytest
 
-from fmnist.audit import disagreement
+from fmnist.session.audit import disagreement
 
 
 def audit(fenced: float, steps: float) -> dict[str, tuple[float, ...]]:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from on_backend import answer
 from samples import record
 
-from fmnist import blueprint, grid, models, plan
+from fmnist import blueprint, grid, models
 from fmnist.measure import utc_now
 from fmnist.options import OPTIONS
 from fmnist.record import append
 from fmnist.report.check import check
+from fmnist.session import plan
 
 SCRIPT = Path(__file__).with_name("blueprinted.py")
 LENET = "conv32-pool-drop25-conv64-pool-drop25-dense128-drop40"

@@ -4,8 +4,8 @@ import math
 
 from samples import failed, record
 
-from fmnist.budget import Budget, Share, precision
 from fmnist.record import Record
+from fmnist.session.budget import Budget, Share, precision
 
 
 def processes(*epochs: float) -> list[Record]:

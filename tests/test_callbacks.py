@@ -8,8 +8,9 @@ import pytest
 from on_backend import answer
 from test_launch import Recorder
 
-from fmnist import grid, learn, models
-from fmnist.plan import Plan
+from fmnist import grid, models
+from fmnist.session import learn
+from fmnist.session.plan import Plan
 
 SCRIPT = Path(__file__).with_name("watched.py")
 RECIPE = models.card("logits").recipe.model_dump()

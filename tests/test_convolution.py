@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import signal
 
-from fmnist import convolution, data, grid
-from fmnist.by_keras import Convolution, convolved
+from fmnist import data, grid
 from fmnist.cli import main
-from fmnist.convolution import ConvolutionError, Padding, convolve1d, convolve2d
+from fmnist.lessons import convolution
+from fmnist.lessons.by_keras import Convolution, convolved
+from fmnist.lessons.convolution import ConvolutionError, Padding, convolve1d, convolve2d
 
 PADDINGS: tuple[Padding, ...] = ("valid", "same")
 LARGEST = 1e-5

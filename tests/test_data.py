@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist import data, standin
+from fmnist import data
+from fmnist.data import standin
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = data.FILES
 SHAPES = dict(zip(data.FILES, [(6, 28, 28), (6,), (3, 28, 28), (3,)], strict=True))

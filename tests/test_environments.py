@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from test_launch import Recorder
 
-from fmnist import environments, launch
-from fmnist.environments import BuildError, Environment
 from fmnist.options import PlanError
-from fmnist.plan import Plan
 from fmnist.report.environment_table import environments as environment_table
+from fmnist.session import environments, launch
+from fmnist.session.environments import BuildError, Environment
+from fmnist.session.plan import Plan
 
 MakePlan = Callable[..., Plan]
 OLD = "keras==3.14.0"

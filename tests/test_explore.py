@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fmnist import by_keras, data, explore, grid, models
+from fmnist import data, grid, models
 from fmnist.cli import main
+from fmnist.lessons import by_keras, explore
 from fmnist.report.render import NOTHING
 
 

@@ -56,7 +56,8 @@ def test_an_epoch_ends_after_the_state_is_synced_on_jax() -> None:
     fit = fit.partition("\n    @traceback_utils")[0]
 
     assert 0 <= fit.find("self.jax_state_sync()") < fit.find("callbacks.on_epoch_end("), (
-        f"{LOOK} 4: weights may not be readable in on_epoch_end: check the fence in fmnist/train.py"
+        f"{LOOK} 4: weights may not be readable in on_epoch_end: check the fence in "
+        "fmnist/training/train.py"
     )
 
 
@@ -99,5 +100,6 @@ def test_a_seed_fixes_weights_and_order_of_batches(backend: str) -> None:
 def test_a_hook_per_batch_makes_jax_wait() -> None:
     """Callbacks are dispatched without waiting, unless one has a hook for each batch."""
     assert facts("jax")["dispatched"] == [True, False], (
-        f"{LOOK} 3: look again at what a hook costs, and at the callbacks of fmnist/train.py"
+        f"{LOOK} 3: look again at what a hook costs, and at the callbacks of "
+        "fmnist/training/train.py"
     )

@@ -16,7 +16,7 @@ import pytest
 import submitit
 from click.testing import CliRunner
 
-from fmnist import grid, plan
+from fmnist import grid
 from fmnist.cli import main
 from fmnist.fleet.apart import environment
 from fmnist.fleet.collect import FleetStoppedError, Landed, run_fleet
@@ -33,7 +33,8 @@ from fmnist.report import tables
 from fmnist.report.check import check
 from fmnist.report.choose import sessions_of
 from fmnist.report.render import render
-from fmnist.session import run_session
+from fmnist.session import plan
+from fmnist.session.run import run_session
 
 TESTS = Path(__file__).parent
 STUB = """#!/bin/sh

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import samples
 
-from fmnist import gpu_watch
-from fmnist.gpu_watch import GpuWatch, Look, seen
 from fmnist.grid import Cell
-from fmnist.launch import watch_of
-from fmnist.plan import Plan
 from fmnist.record import Record
 from fmnist.report.terms import throttled_terms
+from fmnist.session import gpu_watch
+from fmnist.session.gpu_watch import GpuWatch, Look, seen
+from fmnist.session.launch import watch_of
+from fmnist.session.plan import Plan
 
 
 class NotSupportedError(Exception):

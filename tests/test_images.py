@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fmnist import data, images, preprocess
+from fmnist import data
+from fmnist.data import images, preprocess
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,107 +14,117 @@ import fmnist
 PACKAGE = Path(fmnist.__file__).parent
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch")
 
-# Each module, and the modules of ours that it may import. Values flow down the table.
+# Whose modules have rows of their own; a module of any other package goes by its package.
+OPENED = ("data", "lessons", "session", "training")
+# Each module or package, and those of ours that it may import. Values flow down the table.
 MAY_IMPORT = {
     "grid": set(),
-    "race_rules": set(),
+    "options": {"grid"},
     "measure": set(),
     "stats": set(),
-    "standin": set(),
-    "preprocess": set(),
     "machine": set(),
     "parity": set(),
-    "audit": set(),
-    "environments": {"machine"},
-    "images": {"preprocess"},
-    "convolution": set(),
-    "ask": {"grid"},
-    "by_keras": {"ask", "convolution", "report"},
-    "explore": {"by_keras", "data", "preprocess", "report"},
-    "answer": {"measure", "ask", "flops", "layers", "models", "train"},
-    "saved": {"ask", "preprocess"},
-    "data": {"preprocess", "standin"},
-    "blueprint": set(),
-    "models": {"blueprint", "grid", "layers"},
-    "claims": {"grid", "models"},
-    "studies": {"blueprint", "models", "options"},
     "files": set(),
     "bounds": set(),
-    "record": {"files", "grid"},
-    "gpu_watch": {"record"},
-    "schedule": set(),
+    "blueprint": set(),
     "layers": set(),
+    "data": {"data.preprocess", "data.standin"},
+    "data.preprocess": set(),
+    "data.standin": set(),
+    "data.images": {"data.preprocess"},
+    "models": {"blueprint", "grid", "layers"},
+    "record": {"files", "grid"},
     "channel": {"measure", "models", "record"},
-    "train": {"grid", "layers", "measure", "models", "parity", "record", "schedule"},
-    "tuned": {"train"},
-    "meeting": {"channel", "measure"},
-    "distributed": {"channel", "train", "tuned"},
-    "heat": {"channel", "measure", "models", "preprocess", "record", "train"},
-    "variants": {"grid", "measure", "train", "tuned"},
-    "flops": {"record", "train"},
-    "peaks": {"grid", "measure", "record"},
-    "worker": {
-        *("channel", "data", "flops", "grid", "measure", "models", "parity", "peaks", "preprocess"),
-        *("bounds", "distributed", "record", "heat", "train", "tuned", "variants"),
+    "studies": {"blueprint", "grid", "models", "options"},
+    "training": set(),
+    "training.schedule": set(),
+    "training.train": {
+        *("grid", "layers", "measure", "models", "parity", "record", "training.schedule"),
     },
-    "options": {"grid"},
-    "places": {"environments", "grid", "machine", "options"},
-    "resume": {"files", "grid", "machine", "options", "record"},
-    "plan": {
-        *("channel", "data", "environments", "grid", "machine", "measure", "models", "options"),
-        *("files", "gpu_watch", "places", "record", "resume", "standin"),
+    "training.tuned": {"training.train"},
+    "training.distributed": {"channel", "training.train", "training.tuned"},
+    "training.variants": {"grid", "measure", "training.train", "training.tuned"},
+    "training.heat": {
+        *("channel", "data.preprocess", "measure", "models", "record", "training.train"),
     },
-    "budget": {"measure", "record", "stats"},
-    "launch": {
-        *("audit", "bounds", "budget", "channel", "files", "grid", "gpu_watch", "measure"),
-        *("models", "plan", "record"),
+    "training.flops": {"record", "training.train"},
+    "training.peaks": {"grid", "measure", "record"},
+    "training.worker": {
+        *("bounds", "channel", "data", "data.preprocess", "grid", "measure", "models", "parity"),
+        *("record", "training.distributed", "training.flops", "training.heat", "training.peaks"),
+        *("training.train", "training.tuned", "training.variants"),
     },
-    "selfcheck": {"channel", "grid", "launch", "measure", "parity", "plan", "record"},
-    "scaling": {"channel", "grid", "launch", "machine", "meeting", "options", "plan", "record"},
-    "session": {"budget", "launch", "plan", "record", "scaling", "selfcheck"},
+    "session": set(),
+    "session.audit": set(),
+    "session.environments": {"machine"},
+    "session.gpu_watch": {"record"},
+    "session.places": {"grid", "machine", "options", "session.environments"},
+    "session.resume": {"files", "grid", "machine", "options", "record"},
+    "session.plan": {
+        *("channel", "data", "data.standin", "files", "grid", "machine", "measure", "models"),
+        *("options", "record", "session.environments", "session.gpu_watch", "session.places"),
+        "session.resume",
+    },
+    "session.budget": {"measure", "record", "stats"},
+    "session.launch": {
+        *("bounds", "channel", "files", "grid", "measure", "models", "record", "session.audit"),
+        *("session.budget", "session.gpu_watch", "session.plan"),
+    },
+    "session.selfcheck": {
+        *("channel", "grid", "measure", "parity", "record", "session.launch", "session.plan"),
+    },
+    "session.meeting": {"channel", "measure"},
+    "session.scaling": {
+        *("channel", "grid", "machine", "options", "record"),
+        *("session.launch", "session.meeting", "session.plan"),
+    },
+    "session.learn": {
+        *("channel", "grid", "models", "options", "record", "session.launch", "session.plan"),
+    },
+    "session.race": {
+        *("channel", "grid", "models", "options", "record", "session.launch", "session.plan"),
+        "studies",
+    },
+    "session.run": {
+        *("record", "session.budget", "session.launch", "session.plan", "session.scaling"),
+        "session.selfcheck",
+    },
+    "session.progress": {"grid", "measure", "record"},
     "fleet": {
-        *("bounds", "files", "grid", "launch", "measure", "options", "plan", "record", "resume"),
-        "session",
+        *("bounds", "files", "grid", "measure", "options", "record", "session.launch"),
+        *("session.plan", "session.resume", "session.run"),
     },
-    "learn": {"channel", "grid", "launch", "models", "options", "plan", "record"},
-    "race": {
-        *("channel", "grid", "launch", "models", "options", "plan", "race_rules", "record"),
-    },
-    "progress": {"grid", "measure", "record"},
     "report": {
-        *(
-            "blueprint",
-            "claims",
-            "data",
-            "grid",
-            "machine",
-            "models",
-            "race_rules",
-            "record",
-            "stats",
-            "studies",
-        ),
+        *("blueprint", "data", "grid", "machine", "models", "record", "stats", "studies"),
     },
-    "doctor": {"data", "grid", "launch", "machine", "options", "places", "plan", "record"},
-    "pytest_options": {"options"},
+    "lessons": set(),
+    "lessons.convolution": set(),
+    "lessons.ask": {"grid"},
+    "lessons.answer": {
+        *("layers", "lessons.ask", "measure", "models", "training.flops", "training.train"),
+    },
+    "lessons.by_keras": {"lessons.ask", "lessons.convolution", "report"},
+    "lessons.explore": {"data", "data.preprocess", "lessons.by_keras", "report"},
+    "lessons.saved": {"data.preprocess", "lessons.ask"},
     "cli": {
-        *("claims", "data", "doctor", "files", "grid", "launch", "learn", "machine", "measure"),
-        "fleet",
-        *("models", "options", "plan", "progress", "race", "race_rules", "record", "report"),
-        *("scaling", "session", "studies"),
-        *("ask", "by_keras", "convolution", "explore", "images", "places", "saved"),
+        *("data", "data.images", "files", "fleet", "grid", "machine", "measure", "models"),
+        *("options", "record", "report", "studies"),
+        *("lessons.ask", "lessons.by_keras", "lessons.convolution", "lessons.explore"),
+        *("lessons.saved", "session.launch", "session.learn", "session.places", "session.plan"),
+        *("session.progress", "session.race", "session.run", "session.scaling"),
     },
     "__main__": {"cli"},
     "__init__": set(),
 }
 FREE_OF_FRAMEWORKS = (
-    *("grid", "record", "channel", "measure", "stats", "machine", "plan", "launch", "models"),
+    *("grid", "record", "channel", "measure", "stats", "machine", "models"),
+    *("session.plan", "session.launch"),
     *("report.render", "report.tables", "report.publish", "report.headline", "report.terminal"),
     *(
         "fleet.on_ray",
         "fleet.on_slurm",
-        "selfcheck",
-        "session",
+        "session.selfcheck",
+        "session.run",
         "cli",
         "blueprint",
         "studies.tuning",
@@ -121,26 +132,32 @@ FREE_OF_FRAMEWORKS = (
 )
 
 
+def row_of(parts: Sequence[str]) -> str:
+    """Return which row of the table a dotted name belongs to, or may belong to."""
+    return ".".join(parts[:2]) if parts[0] in OPENED and len(parts) > 1 else parts[0]
+
+
 def sources() -> dict[str, list[Path]]:
-    """Return the files of every module of ours, a subpackage counting as one module."""
+    """Return the files of each row of the table."""
     found: dict[str, list[Path]] = {}
     for path in PACKAGE.rglob("*.py"):
-        relative = path.relative_to(PACKAGE)
-        found.setdefault(relative.parts[0].removesuffix(".py"), []).append(path)
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        own = parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
+        found.setdefault(row_of(own), []).append(path)
     return found
 
 
 def imported(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports."""
+    """Return the rows of the table that a file imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("fmnist.")}
-        elif isinstance(node, ast.ImportFrom) and node.module == "fmnist":
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fmnist."):
-            names.add(str(node.module).split(".")[1])
-    return names
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = (name.split(".")[1:] for name in names if name.startswith("fmnist."))
+    # What is imported from a package may be a module of it, or a name in its __init__.
+    return {row if (row := row_of(parts)) in MAY_IMPORT else parts[0] for parts in ours}
 
 
 @pytest.mark.parametrize("module", sorted(sources()))
@@ -158,6 +175,19 @@ def test_table_has_no_cycle() -> None:
         placed |= ready
 
     assert placed == set(MAY_IMPORT)
+
+
+def test_packages_have_no_cycle() -> None:
+    """Not only modules go one way, but the packages that hold them."""
+    needs: dict[str, set[str]] = {}
+    for row, allowed in MAY_IMPORT.items():
+        own = row.partition(".")[0]
+        needs.setdefault(own, set()).update({name.partition(".")[0] for name in allowed} - {own})
+    placed: set[str] = set()
+    while ready := {p for p, others in needs.items() if p not in placed and others <= placed}:
+        placed |= ready
+
+    assert placed == set(needs)
 
 
 def test_parent_starts_no_framework() -> None:
@@ -191,15 +221,17 @@ def lines_with(pattern: str) -> set[str]:
     ("pattern", "owner"),
     [
         (r"\btime\.(time|monotonic|perf_counter)|datetime\.now", "measure"),
-        (r"\.(fit|evaluate|predict_on_batch)\(|\.compile\(optimizer", "train"),
+        (r"\.(fit|evaluate|predict_on_batch)\(|\.compile\(optimizer", "training.train"),
         (r"==\s*'(jax|tensorflow)'|'(jax|tensorflow)'\s*==", "grid"),
-        (r"\.sched_setaffinity", "worker"),
+        (r"\.sched_setaffinity", "training.worker"),
     ],
 )
 def test_one_module_alone_does_it(pattern: str, owner: str) -> None:
     """Clocks are read in one place, models trained in one, backends told apart in one at most."""
     # They call train's functions of these names.
-    callers = {"train": {"heat", "variants", "worker"}}.get(owner, set())
+    callers = {
+        "training.train": {"training.heat", "training.variants", "training.worker"},
+    }.get(owner, set())
     found = lines_with(pattern)
 
     assert found <= {owner} | callers

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fmnist import launch, record
+from fmnist import record
 from fmnist.grid import Cell
-from fmnist.plan import Plan
 from fmnist.record import Record, Task
+from fmnist.session import launch
+from fmnist.session.plan import Plan
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 MakePlan = Callable[..., Plan]

@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 from test_launch import Recorder, fake
 
-from fmnist import claims, learn, models
+from fmnist import models
 from fmnist.cli import main
 from fmnist.grid import UnknownNameError
 from fmnist.options import PlanError
-from fmnist.plan import Plan
 from fmnist.record import Predictions, Record, read
+from fmnist.session import learn
+from fmnist.session.plan import Plan
+from fmnist.studies import claims
 
 MakePlan = Callable[..., Plan]
 

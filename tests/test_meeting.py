@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from fmnist.meeting import Meeting, MeetingError, parted
+from fmnist.session.meeting import Meeting, MeetingError, parted
 
 WAIT_S = 20.0
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from fmnist import data, grid, models, plan
+from fmnist import data, grid, models
 from fmnist.options import OPTIONS, PlanError
-from fmnist.plan import Plan
+from fmnist.session import plan
+from fmnist.session.plan import Plan
 
 MakePlan = Callable[..., Plan]
 
@@ -109,7 +110,7 @@ def test_gpu_that_nobody_asked_for_is_skipped(
 ) -> None:
     """Where a backend does not see the GPU that is there, its CPU is run, and that is said."""
     monkeypatch.setattr("fmnist.machine.gpus", lambda: [{"name": "a GPU"}])
-    monkeypatch.setattr("fmnist.places._sees", lambda backend, *_: backend == "jax")
+    monkeypatch.setattr("fmnist.session.places._sees", lambda backend, *_: backend == "jax")
     made = make_plan()
 
     assert {(cell.backend, cell.device) for cell in made.cells} == {
@@ -124,7 +125,7 @@ def test_device_alone_asks_for_no_backend(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`--devices cpu` runs on the backends that are installed."""
-    monkeypatch.setattr("fmnist.places.installed", lambda name: name != "jax")
+    monkeypatch.setattr("fmnist.session.places.installed", lambda name: name != "jax")
 
     assert {cell.backend for cell in make_plan(devices="cpu").cells} == {"tensorflow"}
 
@@ -133,7 +134,7 @@ def test_backend_that_is_not_installed(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for, it is an error with the command; merely possible, it is skipped and said."""
-    monkeypatch.setattr("fmnist.places.installed", lambda name: name != "jax")
+    monkeypatch.setattr("fmnist.session.places.installed", lambda name: name != "jax")
     with pytest.raises(PlanError, match=r'jax is not installed here: pip install -e "\.\[jax\]"'):
         make_plan(backends="jax")
 
@@ -146,7 +147,7 @@ def test_nothing_to_run_on_is_an_error(
     make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any backend there is nothing to measure: each is named with its command."""
-    monkeypatch.setattr("fmnist.places.installed", lambda name: False)  # noqa: ARG005
+    monkeypatch.setattr("fmnist.session.places.installed", lambda name: False)  # noqa: ARG005
     with pytest.raises(PlanError, match=r"tensorflow is not installed .*; .*jax is not installed"):
         make_plan()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from fmnist import preprocess
+from fmnist.data import preprocess
 
 Pixels = npt.NDArray[np.uint8]
 

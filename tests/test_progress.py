@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from samples import certificate, failed, learned, parity, race, record
 
-from fmnist.progress import SessionProgress, outcome
 from fmnist.record import Record
+from fmnist.session.progress import SessionProgress, outcome
 
 
 class TurnedClock:

@@ -8,12 +8,13 @@ import pytest
 from click.testing import CliRunner
 from test_launch import Recorder, fake
 
-from fmnist import models, race, record
+from fmnist import models, record
 from fmnist.cli import main
 from fmnist.options import PlanError
-from fmnist.plan import Plan
-from fmnist.race_rules import CHOOSING_SEED
 from fmnist.record import Record
+from fmnist.session import race
+from fmnist.session.plan import Plan
+from fmnist.studies.race_rules import CHOOSING_SEED
 
 MakePlan = Callable[..., Plan]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist import resume
 from fmnist.options import OPTIONS, PlanError
+from fmnist.session import resume
 
 LEFT_OUT = {o.name: list(o.default) if o.multiple else o.default for o in OPTIONS}
 

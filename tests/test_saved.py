@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from fmnist import data, grid, saved
+from fmnist import data, grid
 from fmnist.cli import main
+from fmnist.lessons import saved
 
 SCRIPT = Path(__file__).with_name("saved_models.py")
 N_IMAGES = 20

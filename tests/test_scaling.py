@@ -18,16 +18,17 @@ from click.testing import CliRunner
 from test_launch import Recorder, fake
 from test_meeting import free_addresses
 
-from fmnist import grid, scaling
+from fmnist import grid
 from fmnist.cli import main
-from fmnist.distributed.spread import Shards
 from fmnist.grid import Cell
 from fmnist.options import PlanError
-from fmnist.plan import Plan
 from fmnist.record import Record, read
 from fmnist.report.choose import assembled
 from fmnist.report.render import render
 from fmnist.report.scaling_table import scaling as scaling_table
+from fmnist.session import scaling
+from fmnist.session.plan import Plan
+from fmnist.training.distributed.spread import Shards
 
 MakePlan = Callable[..., Plan]
 SCRIPT = Path(__file__).with_name("spread_script.py")
@@ -264,7 +265,7 @@ class Host:
         while self.process.poll() is None:
             for child in psutil.Process(self.process.pid).children():
                 with suppress(psutil.NoSuchProcess):  # what is asked of the machine before
-                    if "fmnist.worker" in child.cmdline() and child.cpu_times().user > 6:
+                    if "fmnist.training.worker" in child.cmdline() and child.cpu_times().user > 6:
                         return child
         raise AssertionError(f"it ended before a worker started: {self.end()[1]}")
 

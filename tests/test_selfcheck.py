@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from test_launch import Recorder, fake
 
-from fmnist import grid, record, selfcheck
-from fmnist.plan import Plan
-from fmnist.session import run_session
+from fmnist import grid, record
+from fmnist.session import selfcheck
+from fmnist.session.plan import Plan
+from fmnist.session.run import run_session
 
 MakePlan = Callable[..., Plan]
 

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import numpy as np
 import pytest
 
-from fmnist.standin import TEST_IMAGES, TRAIN_IMAGES, draw
+from fmnist.data.standin import TEST_IMAGES, TRAIN_IMAGES, draw
 
 BOTH = pytest.mark.parametrize("split", ["train", "test"])
 Split = Literal["train", "test"]
@@ -115,7 +115,7 @@ def test_class_means_tell_some_images_apart() -> None:
 TRAIN_THREE = """
 import importlib, json
 import keras
-from fmnist.standin import draw
+from fmnist.data.standin import draw
 
 (x, y), (test_x, test_y) = draw("train", 12_000), draw("test", 5_000)
 x, test_x = (images[..., None].astype("float32") / 255 for images in (x, test_x))

@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner
 from samples import learned
 
-from fmnist import blueprint, grid, models, plan
+from fmnist import blueprint, grid, models
 from fmnist.cli import main
 from fmnist.record import Record, read
 from fmnist.report import studies, tables
 from fmnist.report.headline import headline
 from fmnist.report.pictures import plots
 from fmnist.report.render import NOTHING, Table, render
+from fmnist.session import plan
 from fmnist.studies import Entrant, ablation, parameters, tuning
 
 START = datetime(2026, 11, 21, tzinfo=UTC)

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from test_launch import Recorder
 
-from fmnist import grid, launch, plan, worker
+from fmnist import grid
 from fmnist.measure import Stopwatch
 from fmnist.options import OPTIONS
-from fmnist.plan import Plan
 from fmnist.record import Record
+from fmnist.session import launch, plan
+from fmnist.session.plan import Plan
+from fmnist.training import worker
 
 MakePlan = Callable[..., Plan]
 EVERY_BACKEND = pytest.mark.parametrize("backend", grid.BACKENDS)

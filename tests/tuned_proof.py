@@ -10,8 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from fmnist import data, models, preprocess, train
-from fmnist.tuned import layers, loops
+from fmnist import data, models
+from fmnist.data import preprocess
+from fmnist.training import train
+from fmnist.training.tuned import layers, loops
 
 BACKEND = keras.config.backend()
 N = 100

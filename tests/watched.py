@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from fmnist import models, train
-from fmnist.tuned.loops import loop_for
+from fmnist import models
+from fmnist.training import train
+from fmnist.training.tuned.loops import loop_for
 
 MODEL = "conv2-pool-dense4"
 RATE = 0.125

@@ -7,9 +7,11 @@ import click
 from rich.console import Console
 from tabulate import tabulate
 
-from fmnist import ask, by_keras, doctor, grid, models
+from fmnist import grid, models
+from fmnist.cli import doctor
 from fmnist.cli.errors import FAILED_CELLS, REASON_LENGTH, BadInput
 from fmnist.cli.predict import installed_backend
+from fmnist.lessons import ask, by_keras
 from fmnist.record import Record
 from fmnist.report.layers import layer_table
 from fmnist.report.limits import peaks_table

@@ -7,14 +7,17 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from fmnist import ask, convolution, data, grid, images, places
-from fmnist.by_keras import Convolution, convolved
+from fmnist import data, grid
 from fmnist.cli.errors import REASON_LENGTH, BadInput
 from fmnist.cli.reports import write
-from fmnist.convolution import KERNELS, Floats, Padding
+from fmnist.data import images
+from fmnist.lessons import ask, convolution
+from fmnist.lessons.by_keras import Convolution, convolved
+from fmnist.lessons.convolution import KERNELS, Floats, Padding
 from fmnist.report.pictures.before_after import before_after
 from fmnist.report.pictures.image_grid import png
 from fmnist.report.render import Table, digits, inert, render
+from fmnist.session import places
 
 LARGEST: Final = 1e-5
 """Relative difference between our own code and Keras that is rounding."""

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from fmnist import ask, data
+from fmnist import data
 from fmnist.cli.errors import REASON_LENGTH, BadInput
 from fmnist.cli.predict import installed_backend
 from fmnist.cli.reports import write
+from fmnist.lessons import ask
 from fmnist.report.render import Table, inert, render
 
 
@@ -68,7 +69,7 @@ def _verify(source: data.Source) -> None:
 
 
 def _explore(source: data.Source, sample: int | None, seed: int, pictures: Path | None) -> None:
-    from fmnist import explore
+    from fmnist.lessons import explore
     from fmnist.report.pictures import plots
     from fmnist.report.pictures.image_grid import png
 
@@ -86,7 +87,7 @@ def _explore(source: data.Source, sample: int | None, seed: int, pictures: Path 
 
 def _encode(dataset: data.Dataset) -> None:
     """Print the labels of both sets by each way. Ends with status 1 where they differ."""
-    from fmnist import explore
+    from fmnist.lessons import explore
 
     labels = np.concatenate([dataset.train_labels, dataset.test_labels])
     try:

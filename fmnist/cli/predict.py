@@ -6,10 +6,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from fmnist import ask, grid, images, places, saved
+from fmnist import grid
 from fmnist.cli.errors import REASON_LENGTH, BadInput
-from fmnist.data import CLASS_NAMES
+from fmnist.data import CLASS_NAMES, images
+from fmnist.lessons import ask, saved
 from fmnist.report.render import Table, inert, percent, render
+from fmnist.session import places
 
 
 def installed_backend(asked: str | None) -> str:

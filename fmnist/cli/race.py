@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from fmnist import models, plan
-from fmnist import race as racing
+from fmnist import models
 from fmnist.cli.errors import BadInput
 from fmnist.cli.session import (
     OF_WHOLE_TRAININGS,
@@ -15,8 +14,10 @@ from fmnist.cli.session import (
     some_of,
     with_options,
 )
-from fmnist.race_rules import FEWEST_SEEDS
 from fmnist.report.choose import sessions_of
+from fmnist.session import plan
+from fmnist.session import race as racing
+from fmnist.studies.race_rules import FEWEST_SEEDS
 
 RACE_OPTIONS = some_of(
     (*OF_WHOLE_TRAININGS, "models"),

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from fmnist import claims, learn, plan
 from fmnist.cli.errors import BadInput
 from fmnist.cli.session import (
     OF_WHOLE_TRAININGS,
@@ -14,6 +13,8 @@ from fmnist.cli.session import (
     with_options,
 )
 from fmnist.report.reproduction import FEWEST_SEEDS, STUDY
+from fmnist.session import learn, plan
+from fmnist.studies import claims
 
 REPRODUCE_OPTIONS = some_of(
     OF_WHOLE_TRAININGS,

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from fmnist import plan, scaling
 from fmnist.cli.errors import BadInput
 from fmnist.cli.session import OF_WHOLE_TRAININGS, carry_out, made_plan, some_of, with_options
 from fmnist.options import PlanError, names
-from fmnist.progress import SessionProgress
 from fmnist.record import Record
 from fmnist.report.choose import assembled
+from fmnist.session import plan, scaling
+from fmnist.session.progress import SessionProgress
 
 SCALE_OPTIONS = some_of(
     (

@@ -16,18 +16,19 @@ from click.core import ParameterSource
 from rich.console import Console
 
 import fmnist
-from fmnist import learn, machine, plan, scaling
+from fmnist import machine
 from fmnist.cli.errors import FAILED_CELLS, INTERRUPTED, BadInput, StoppedError
 from fmnist.files import ENDING_SIGNALS
 from fmnist.fleet.collect import Fleet, run_fleet
 from fmnist.fleet.on_ray import OnRay
 from fmnist.fleet.on_slurm import slurm
 from fmnist.options import FLEET_OPTIONS, OPTIONS, Option
-from fmnist.progress import SessionProgress
 from fmnist.record import Record, read
 from fmnist.report.choose import assembled
 from fmnist.report.tables import text_of_session
-from fmnist.session import run_session
+from fmnist.session import learn, plan, scaling
+from fmnist.session.progress import SessionProgress
+from fmnist.session.run import run_session
 
 OF_WHOLE_TRAININGS = (
     *("preset", "backends", "devices", "modes", "python", "precision", "seeds"),

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from fmnist import grid, learn, plan
+from fmnist import grid
 from fmnist.cli.errors import BadInput
 from fmnist.cli.session import (
     OF_WHOLE_TRAININGS,
@@ -15,6 +15,7 @@ from fmnist.cli.session import (
     with_options,
 )
 from fmnist.options import PlanError
+from fmnist.session import learn, plan
 from fmnist.studies import Entrant, ablation, parameters, tuning
 
 SEEDS: Final = {ablation.NAME: 3, parameters.NAME: 3, tuning.NAME: 1}

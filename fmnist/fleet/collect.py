@@ -6,13 +6,14 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fmnist import files, resume
+from fmnist import files
 from fmnist.files import undisturbed
 from fmnist.fleet.unit import Outcome, Unit, units_of
-from fmnist.launch import Observer, terms_of
 from fmnist.measure import utc_now
-from fmnist.plan import Plan
 from fmnist.record import Record, append, read
+from fmnist.session import resume
+from fmnist.session.launch import Observer, terms_of
+from fmnist.session.plan import Plan
 
 UNITS = "units.jsonl"
 """Beside a session's options: a line for each unit that came back, and where from."""

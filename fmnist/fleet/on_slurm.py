@@ -11,7 +11,7 @@ from typing import Any
 from fmnist.fleet.apart import carry_out_apart
 from fmnist.fleet.collect import FleetError, FleetStoppedError
 from fmnist.fleet.unit import Outcome, Unit
-from fmnist.plan import Plan
+from fmnist.session.plan import Plan
 
 INSTALL = 'pip install "fmnist[slurm]"'
 LARGEST_ARRAY = 1_000

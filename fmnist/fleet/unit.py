@@ -17,12 +17,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from fmnist import bounds, grid, plan
+from fmnist import bounds, grid
 from fmnist.grid import Cell
 from fmnist.options import FLEET_OPTIONS, PlanError
-from fmnist.plan import Plan
 from fmnist.record import Record, Task
-from fmnist.session import run_session
+from fmnist.session import plan
+from fmnist.session.plan import Plan
+from fmnist.session.run import run_session
 
 OURS = ("keras", "numpy")
 """Packages that decide a measurement, beside those of the backend."""

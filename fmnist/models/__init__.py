@@ -47,12 +47,12 @@ class Recipe(BaseModel):
     validation_share: float = Field(ge=0, lt=1)
     rise_share: float | None = Field(default=None, gt=0, lt=1)
     """Share of the steps in which the learning rate rises, to fall to zero in the others: see
-    `fmnist.schedule`. None: it is constant."""
+    `fmnist.training.schedule`. None: it is constant."""
     beta_2: float | None = Field(default=None, gt=0, lt=1)
     """Decay of Adam's second moment; None: Keras's own."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     views: Literal[0, 2, 5, 6, 10] = 0
-    """Views of an image that are averaged at test time: see `fmnist.preprocess.views`. 0: none."""
+    """Views of an image that are averaged at test time: see `data.preprocess.views`. 0: none."""
     stop_after: int | None = Field(default=None, ge=1)
     """Epochs without a lower validation loss after which training ends, the weights of the lowest
     one put back. None: it goes on. This and the next two steer whole trainings (task `learn`): what

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from fmnist import models, stats
 from fmnist.grid import BACKENDS
-from fmnist.race_rules import FEWEST_SEEDS, REFERENCE_EPOCHS, TIERS
 from fmnist.record import Race, RaceRole, Record
 from fmnist.report.choose import good
 from fmnist.report.render import (
@@ -25,6 +24,7 @@ from fmnist.report.render import (
 )
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
+from fmnist.studies.race_rules import FEWEST_SEEDS, REFERENCE_EPOCHS, TIERS
 
 LONGEST_NAME: Final = 60
 VARIED: Final = (

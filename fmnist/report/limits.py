@@ -1,7 +1,7 @@
 """How close to the machine's limit: what training computes by the second, and its share of a peak.
 
 What is computed is what the model is by its mathematics, counted from the shapes of its layers; the
-peak is what a worker of the same session measured: see `fmnist.flops` and `fmnist.peaks`.
+peak is what a worker of the same session measured: see `training.flops`, `training.peaks`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

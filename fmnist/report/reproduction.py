@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from fmnist import stats
-from fmnist.claims import CLAIMS, Claim, NoGainAfter, Order, project_of
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
 from fmnist.report.choose import good
 from fmnist.report.render import NOTHING, Table, bracketed, joined, percent
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
+from fmnist.studies.claims import CLAIMS, Claim, NoGainAfter, Order, project_of
 
 STUDY: Final = "reproduce"
 FEWEST_SEEDS: Final = 3

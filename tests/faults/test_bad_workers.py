@@ -12,8 +12,9 @@ import pytest
 from sessions import FMNIST, OPTIONS, Site, arguments
 from test_launch import Recorder, by_backend, fake
 
-from fmnist import bounds, launch, record
-from fmnist.plan import Plan
+from fmnist import bounds, record
+from fmnist.session import launch
+from fmnist.session.plan import Plan
 
 MakePlan = Callable[..., Plan]
 

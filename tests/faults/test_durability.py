@@ -13,11 +13,11 @@ from kills import unharmed
 from samples import failed, record
 from sessions import Site, counted
 
-from fmnist import resume
 from fmnist.cli import main
 from fmnist.files import Hold, append_line
 from fmnist.options import PlanError
 from fmnist.record import Record, append, read
+from fmnist.session import resume
 
 RELEVANT = re.compile(r"^(write|fsync|vfork|clone3?|openat)\(([^,)]*)")
 NEWER = json.dumps({"schema": 99, "versions": {"fmnist": "9.1.0"}}).encode()

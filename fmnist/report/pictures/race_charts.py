@@ -6,7 +6,6 @@ from typing import Final
 
 import altair as alt
 
-from fmnist.race_rules import TIERS
 from fmnist.record import Record
 from fmnist.report.leaderboard import Entry, entries
 from fmnist.report.pictures.labels import Place, Side, spots
@@ -26,6 +25,7 @@ from fmnist.report.pictures.picture import (
     which_are_hollow,
 )
 from fmnist.report.render import digits, percent
+from fmnist.studies.race_rules import TIERS
 
 WIDTH: Final = 640
 HEIGHT: Final = 400

@@ -1,0 +1,1 @@
+"""What can be tried by hand, without a session: convolution, one-hot, the data, a prediction."""

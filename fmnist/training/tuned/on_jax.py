@@ -1,0 +1,58 @@
+"""The knob `loop` on JAX."""
+
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from fmnist.training.tuned.loops import Loop, has_convolutions
+
+State = tuple[list[Any], ...]
+
+
+class EpochLoop(Loop):
+    """Keras's own training step on JAX: an epoch of them in one `scan`, or one by one.
+
+    A convolution inside a loop is slow on a CPU: XLA rewrites it to its fast path only outside
+    (jax-ml/jax#12868). There the steps are called one after the other.
+    """
+
+    def __init__(self, model: keras.Model, device: str) -> None:
+        super().__init__(model)
+        one_by_one = device == "cpu" and has_convolutions(model)
+        self.summary = "a compiled step" if one_by_one else "an epoch compiled as one scan"
+        self._take = jax.jit(lambda images, labels, batch: (images[batch], labels[batch]))
+        self._step = jax.jit(self._stepped, donate_argnums=0)
+        self._scan = None if one_by_one else jax.jit(self._scanned, donate_argnums=0)
+
+    def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        return jax.device_put(images), jax.device_put(labels)
+
+    def _stepped(self, state: State, images: Any, labels: Any) -> State:  # noqa: ANN401  # arrays
+        _, state = self._model.train_step(state, (images, labels))
+        return tuple(list(part) for part in state)
+
+    def _scanned(self, state: State, images: Any, labels: Any, batches: Any) -> State:  # noqa: ANN401  # arrays
+        def step(state: State, batch: Any) -> tuple[State, None]:  # noqa: ANN401  # an array
+            return self._stepped(state, images[batch], labels[batch]), None
+
+        state, _ = jax.lax.scan(step, state, batches)
+        return state
+
+    def _train(self, batches: np.ndarray, rest: np.ndarray) -> None:
+        variables = (
+            self._model.trainable_variables,
+            self._model.non_trainable_variables,
+            self._model.optimizer.variables,
+            self._model.metrics_variables,
+        )
+        state: State = tuple([variable.value for variable in part] for part in variables)
+        if self._scan is not None and len(batches):
+            state = self._scan(state, *self._set, batches)
+            batches = batches[:0]
+        for batch in [*batches, *([rest] if len(rest) else [])]:
+            state = self._step(state, *self._take(*self._set, batch))
+        for part, values in zip(variables, state, strict=True):
+            for variable, value in zip(part, values, strict=True):
+                variable.assign(value)

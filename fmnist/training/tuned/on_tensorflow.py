@@ -1,0 +1,100 @@
+"""The knob `loop` on TensorFlow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fmnist.training.train import leaves
+from fmnist.training.tuned.loops import Loop, has_convolutions
+
+COUPLED_LAYERS = (keras.layers.BatchNormalization,)
+"""Layers in which the images of a batch see each other: half a batch gives them another result."""
+FUSED_OPTIMIZERS = (
+    *(keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW),
+    *(keras.optimizers.RMSprop, keras.optimizers.Nadam, keras.optimizers.Adamax),
+    *(keras.optimizers.Adagrad, keras.optimizers.Adadelta),
+)
+"""Those whose update is elementwise arithmetic that XLA makes one pass of."""
+
+
+class EpochLoop(Loop):
+    """An epoch in one graph on TensorFlow: by XLA whole, or with XLA for the update alone.
+
+    On a CPU, XLA is many times slower than TensorFlow's own kernels at convolutions, and many times
+    faster at what is left: dense models are compiled whole, of others the optimizer's update. There
+    two halves of a batch are computed side by side and their gradients are averaged, unless a layer
+    would notice.
+    """
+
+    def __init__(self, model: keras.Model, device: str) -> None:
+        super().__init__(model)
+        layers = leaves(model)
+        in_kernels = device == "cpu" and has_convolutions(model)
+        coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in layers)
+        self._halves = 2 if in_kernels and not coupled else 1
+        fused = in_kernels and type(model.optimizer) in FUSED_OPTIMIZERS
+        self._apply = tf.function(self._applied, jit_compile=True) if fused else self._applied
+        self._by_xla = not in_kernels
+        self._epochs: dict[tuple[Any, ...], Callable[..., None]] = {}
+        parts = [
+            "an epoch as one graph" if in_kernels else "an epoch compiled as one graph by XLA",
+            *(["two half batches side by side"] if self._halves > 1 else []),
+            *(["the update by XLA"] if fused else []),
+        ]
+        self.summary = ", ".join(parts)
+
+    def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        return tf.constant(images), tf.constant(labels)
+
+    def _train(self, batches: np.ndarray, rest: np.ndarray) -> None:
+        for part in (batches, rest[None]):
+            if part.size:
+                self._compiled(part.shape[1])(*self._set, tf.constant(part))
+
+    def _compiled(self, size: int) -> Callable[..., None]:
+        """Return the epoch for batches of a size, of however many images and steps."""
+        specs = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in self._set]
+        key = (size, *specs)
+        if key not in self._epochs:
+            signature = [*specs, tf.TensorSpec([None, size], tf.int32)]
+            self._epochs[key] = tf.function(
+                self._trained, input_signature=signature, jit_compile=self._by_xla
+            )
+        return self._epochs[key]
+
+    def _trained(self, images: Any, labels: Any, batches: Any) -> None:  # noqa: ANN401  # tensors
+        for step in tf.range(tf.shape(batches)[0]):
+            batch = batches[step]
+            self._stepped(tf.gather(images, batch), tf.gather(labels, batch), batches.shape[1])
+
+    def _stepped(self, images: Any, labels: Any, size: int) -> None:  # noqa: ANN401  # tensors
+        """Take one step, as Keras's `train_step` does."""
+        model = self._model
+        halves = self._halves if size % self._halves == 0 else 1
+        pairs = zip(tf.split(images, halves), tf.split(labels, halves), strict=True)
+        parts = [self._gradients(*pair) for pair in pairs]
+        losses, outputs, gradients = zip(*parts, strict=True)
+        self._apply(
+            [tf.add_n(g) / halves if halves > 1 else g[0] for g in zip(*gradients, strict=True)]
+        )
+        predicted = tf.concat(outputs, 0)
+        for metric in model.metrics:
+            if metric.name == "loss":
+                metric.update_state(tf.add_n(losses) / halves, sample_weight=size)
+            else:
+                metric.update_state(labels, predicted)
+
+    def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:  # noqa: ANN401  # tensors
+        model = self._model
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+            loss = model.compute_loss(x=images, y=labels, y_pred=outputs, training=True)
+            scaled = model.optimizer.scale_loss(loss)
+        variables = [variable.value for variable in model.trainable_variables]
+        return loss, outputs, tape.gradient(scaled, variables)
+
+    def _applied(self, gradients: list[Any]) -> None:
+        self._model.optimizer.apply(gradients, self._model.trainable_variables)
