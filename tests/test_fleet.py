@@ -23,7 +23,7 @@ from fmnist.fleet.collect import FleetStoppedError, Landed, run_fleet
 from fmnist.fleet.here import Here
 from fmnist.fleet.on_ray import taken
 from fmnist.fleet.on_slurm import OnSlurm, slurm
-from fmnist.fleet.unit import Outcome, Unit, Unwatched, plan_here, units_of
+from fmnist.fleet.unit import Outcome, Unit, plan_here, units_of
 from fmnist.grid import Cell
 from fmnist.machine import summary
 from fmnist.measure import utc_now
@@ -34,6 +34,7 @@ from fmnist.report.check import check
 from fmnist.report.choose import sessions_of
 from fmnist.report.render import render
 from fmnist.session import plan
+from fmnist.session.launch import Unwatched
 from fmnist.session.run import run_session
 
 TESTS = Path(__file__).parent

@@ -22,6 +22,7 @@ class Recorder:
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.steps: list[str] = []
         self.ended_ids: list[str] = []
+        self.found_ids: list[str] = []
         self._interrupt_after = interrupt_after
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
@@ -36,6 +37,10 @@ class Recorder:
     def ended(self, record: Record) -> None:
         """Write the cell down."""
         self.ended_ids.append(record.cell.id)
+
+    def found(self, record: Record) -> None:
+        """Write the cell down."""
+        self.found_ids.append(record.cell.id)
 
 
 @pytest.fixture

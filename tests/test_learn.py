@@ -32,10 +32,12 @@ def planned(plan: Plan, seeds: int = 2) -> list[learn.Training]:
     return learn.trainings(plan, learn.by_own_recipe(plan), seeds, "reproduce")
 
 
-def run(plan: Plan, trace: Path, *behaviours: str) -> list[Record]:
+def run(
+    plan: Plan, trace: Path, *behaviours: str, observer: Recorder | None = None
+) -> list[Record]:
     """Run the trainings with fake workers."""
     program = fake(trace, *behaviours)
-    return list(learn.run_learning(plan, planned(plan), Recorder(), program))
+    return list(learn.run_learning(plan, planned(plan), observer or Recorder(), program))
 
 
 def test_seed_after_seed(plan: Plan) -> None:
@@ -84,15 +86,18 @@ def test_training_that_ends_early_is_whole(plan: Plan, tmp_path: Path) -> None:
 
 
 def test_what_was_learned_is_not_learned_again(make_plan: MakePlan, tmp_path: Path) -> None:
-    """Resumed, a session runs what failed or is missing, and nothing else."""
+    """Resumed, a session runs what failed or is missing, and nothing else; it tells of the rest."""
     first = make_plan(models="dense3", results=str(tmp_path / "results"))
     before = run(first, tmp_path / "trace", "jax=kill")
     resumed = make_plan(models="dense3", resume=str(first.records_path))
-    again = run(resumed, tmp_path / "again")
+    observer = Recorder()
+    again = run(resumed, tmp_path / "again", observer=observer)
 
     assert [r.failure is None for r in before] == [r.backend == "tensorflow" for r in before]
     assert [r.failure for r in again] == [None] * 4
     assert {line.split()[0] for line in (tmp_path / "again").read_text().splitlines()} == {"jax"}
+    assert observer.found_ids == [r.cell.id for r in before if r.backend == "tensorflow"]
+    assert observer.ended_ids == [r.cell.id for r in before if r.backend == "jax"]
 
 
 def test_predictions_are_those_of_the_logits() -> None:

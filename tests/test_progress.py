@@ -38,6 +38,20 @@ def test_log_has_a_line_for_each_cell_and_says_what_is_left() -> None:
     ]
 
 
+def test_what_an_earlier_run_measured_counts_and_took_no_time() -> None:
+    """Of three cells one was found and one has taken two looks at the clock: as long is left."""
+    text = io.StringIO()
+    made = record()
+    console = Console(file=text, width=500, force_terminal=False)
+    with SessionProgress(3, console, TurnedClock()) as progress:
+        progress.found(made)
+        progress.started(made.cell, "train", 1)
+        progress.stepped(made.cell, "train", "epoch", 2.0)
+        progress.ended(made)
+
+    assert text.getvalue().startswith("[2/3, about 2 min left] ")
+
+
 def test_terminal_shows_a_bar() -> None:
     """On a terminal each step is drawn when it was taken."""
     text = io.StringIO()

@@ -25,9 +25,11 @@ def plan(make_plan: MakePlan) -> Plan:
     return make_plan(models="racer_92")
 
 
-def run(plan: Plan, starts: Sequence[race.Start], *program: str) -> list[Record]:
+def run(
+    plan: Plan, starts: Sequence[race.Start], *program: str, observer: Recorder | None = None
+) -> list[Record]:
     """Run the trainings with fake workers."""
-    return list(race.run_race(plan, starts, Recorder(), program))
+    return list(race.run_race(plan, starts, observer or Recorder(), program))
 
 
 def test_seeds_take_turns_between_two_references(plan: Plan) -> None:
@@ -113,8 +115,10 @@ def test_a_race_goes_on_where_it_was_interrupted(
         results="results",
         resume=str(plan.records_path),
     )
-    records = run(resumed, race.lineup(resumed, 2), *fake(trace))
+    observer = Recorder()
+    records = run(resumed, race.lineup(resumed, 2), *fake(trace), observer=observer)
 
+    assert len(observer.found_ids) == 4
     assert sum(r.failure is not None for r in first) == 2
     assert [r.failure for r in records] == [None] * 6
     assert trace.read_text().count(" race\n") == 6 + 2

@@ -135,8 +135,10 @@ def test_resumed_session_measures_nothing_twice(make_plan: MakePlan, trace: Path
     assert 0 < len(complete) < len(before)
 
     again = make_plan(resume=str(plan.records_path), models=None, preset="quick", results="results")
-    records = list(run_session(again, Recorder(), fake(trace)))
+    observer = Recorder()
+    records = list(run_session(again, observer, fake(trace)))
 
+    assert len(observer.found_ids) + len(observer.ended_ids) == len(records)
     assert (again.session, again.cells) == (plan.session, plan.cells)
     after, _ = record.read(plan.records_path)
     assert after[: len(before)] == before

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist import data, grid, machine
-from fmnist.grid import Cell
 from fmnist.options import OPTIONS, PlanError
 from fmnist.record import Record, Task
 from fmnist.session import launch, places, plan
@@ -22,19 +21,6 @@ class Finding:
 
     line: str
     broken: bool = False
-
-
-class Silent:
-    """An observer that keeps still."""
-
-    def started(self, cell: Cell, task: Task, steps: int) -> None:
-        """Keep still."""
-
-    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
-        """Keep still."""
-
-    def ended(self, record: Record) -> None:
-        """Keep still."""
 
 
 def examine(resources: ExitStack) -> Iterator[Finding]:
@@ -100,7 +86,7 @@ def _record(
     }
     environ = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     planned = plan.make(options, environ)
-    return launch.run_group(planned, planned.cells, Silent(), task)[0]
+    return launch.run_group(planned, planned.cells, launch.Unwatched(), task)[0]
 
 
 def _try(backend: str, device: str, folder: Path) -> Finding:

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from fmnist import bounds, grid
 from fmnist.grid import Cell
 from fmnist.options import FLEET_OPTIONS, PlanError
-from fmnist.record import Record, Task
 from fmnist.session import plan
+from fmnist.session.launch import Unwatched
 from fmnist.session.plan import Plan
 from fmnist.session.run import run_session
 
@@ -90,19 +90,6 @@ class Outcome(BaseModel):
     """The machine, by a name that its fleet tells it by; empty: none was at it to the end."""
     place: str = ""
     """Where a person finds that machine; it is in no record."""
-
-
-class Unwatched:
-    """An observer that looks away: nobody sits at a node."""
-
-    def started(self, cell: Cell, task: Task, steps: int) -> None:
-        """Look away."""
-
-    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
-        """Look away."""
-
-    def ended(self, record: Record) -> None:
-        """Look away."""
 
 
 def units_of(planned: Plan, environ: Mapping[str, str]) -> Iterator[Unit]:

@@ -75,6 +75,25 @@ class Observer(Protocol):
     def ended(self, record: Record) -> None:
         """A cell's record is on the disk."""
 
+    def found(self, record: Record) -> None:
+        """An earlier run of the session, which goes on now, has measured this."""
+
+
+class Unwatched:
+    """An observer that looks away: nobody sits there."""
+
+    def started(self, cell: Cell, task: Task, steps: int) -> None:
+        """Look away."""
+
+    def stepped(self, cell: Cell, task: Task, step: str, seconds: float) -> None:
+        """Look away."""
+
+    def ended(self, record: Record) -> None:
+        """Look away."""
+
+    def found(self, record: Record) -> None:
+        """Look away."""
+
 
 class Child:
     """A worker process that serves one job over a channel of its own. A context manager."""
@@ -506,6 +525,8 @@ def run_group(
     """
     measured = plan.measured(cells, task, process)
     if measured is not None:
+        for record in measured:
+            observer.found(record)
         return measured
     runs = [CellRun(plan, c, plan.job(c, task), observer, process=process) for c in cells]
     steps = orders(plan, cells[0], task)

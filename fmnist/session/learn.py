@@ -106,7 +106,9 @@ def run_learning(
     done = {key_of(record): record for record in plan.done.values()}
     with plan.begun():
         for training in planned:
-            yield done.get(training.key) or run(plan, training, observer, program)
+            if (earlier := done.get(training.key)) is not None:
+                observer.found(earlier)
+            yield earlier or run(plan, training, observer, program)
 
 
 def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:

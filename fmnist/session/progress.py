@@ -24,7 +24,7 @@ class SessionProgress:
     def __init__(self, cells: int, console: Console, clock: Clock | None = None) -> None:
         self._console = console
         self._cells = cells
-        self._ended = 0
+        self._found = self._ended = 0
         self._shares: dict[Cell, tuple[int, int]] = {}
         self._stopwatch = Stopwatch(clock) if clock else Stopwatch()
         self._elapsed_s = 0.0
@@ -86,7 +86,7 @@ class SessionProgress:
         if record.task in COUNTED:
             self._shares.pop(record.cell, None)
             self._ended += 1
-            place = f"[{self._ended}/{self._cells}{self._left()}]"
+            place = f"[{self._found + self._ended}/{self._cells}{self._left()}]"
         self._console.print(
             f"{place} {where}{record.cell.id} {record.task}: {outcome(record)}",
             highlight=False,
@@ -94,6 +94,10 @@ class SessionProgress:
             soft_wrap=True,
         )
         self._draw()
+
+    def found(self, record: Record) -> None:
+        """Count what is measured already; it took no time of this run."""
+        self._found += record.task in COUNTED
 
     def _remove(self, record: Record) -> None:
         """Take the bars away that a record ends; a cell may end before it was started."""
@@ -109,7 +113,7 @@ class SessionProgress:
         """Return how long the rest may take, in words; nothing before and after all work."""
         self._look_at_the_clock()
         running = sum(done / steps for done, steps in self._shares.values())
-        share = (self._ended + running) / max(1, self._cells)
+        share = (self._ended + running) / max(1, self._cells - self._found)
         if not 0 < share < 1:
             return ""
         minutes = self._elapsed_s * (1 - share) / share / 60

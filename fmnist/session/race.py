@@ -147,6 +147,8 @@ def run_race(
     with plan.begun():
         for start in starts:
             earlier = done.get((start.cell, start.process, start.role, start.seed))
+            if earlier is not None:
+                observer.found(earlier)
             yield earlier or run(plan, start, observer, program)
 
 

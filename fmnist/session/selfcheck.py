@@ -46,6 +46,7 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
     """Run one process against another of the same cell, in turn; return the record of both."""
     cell = plan.noise_cell
     if (measured := plan.measured_one(cell, "noise", process)) is not None:
+        observer.found(measured)
         return measured
     base, twin = (
         CellRun(plan, cell, plan.job(cell, "noise"), observer, process=process, role=role)
@@ -87,6 +88,7 @@ def _noise_round(base: CellRun, twin: CellRun, number: int, process: int) -> Non
 def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program = None) -> Record:
     """Run a cell's epoch whole and with one part after the other taken away, in turn."""
     if (measured := plan.measured_one(cell, "breakdown", 0)) is not None:
+        observer.found(measured)
         return measured
     run = CellRun(plan, cell, plan.job(cell, "breakdown"), observer)
     names = ("epoch", *grid.BREAKDOWN_VARIANTS)
@@ -147,6 +149,7 @@ def _parity(
 ) -> Record:
     """Have both cells follow the same steps, one after the other; return the certificate."""
     if (measured := plan.measured_one(pair[0], "parity", seed - plan.seed)) is not None:
+        observer.found(measured)
         return measured
     started_at = utc_now()
     job = plan.job(pair[0], "parity")

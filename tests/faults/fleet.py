@@ -31,11 +31,11 @@ from fmnist import grid, models
 from fmnist.fleet.collect import Fleet, run_fleet
 from fmnist.fleet.here import Here
 from fmnist.fleet.on_ray import OnRay
-from fmnist.fleet.unit import Unwatched
 from fmnist.grid import Cell
 from fmnist.options import OPTIONS
 from fmnist.record import Task, read
 from fmnist.session import plan
+from fmnist.session.launch import Unwatched
 from fmnist.session.plan import Plan
 
 UNITS = 104
