@@ -226,6 +226,20 @@ def test_recipes_of_a_model_are_told_apart() -> None:
     assert [len(one.records) for one in trainings(run)] == [3, 3]
 
 
+def test_trainings_that_were_cut_replace_none() -> None:
+    """A session of fewer epochs stands beside an older one, and a failure replaces neither."""
+    newer: dict[str, Any] = {"session": "newer", "started_at": "2026-11-23T00:00:00Z"}
+    last: dict[str, Any] = {"session": "last", "started_at": "2026-11-24T00:00:00Z"}
+    cut = seeds(**newer, history=learned().history[:2], epoch_s=(2.0,))
+    (run,) = assembled([*seeds(), *cut, *seeds(**last, failure="in epoch 1: killed")])
+
+    assert [one.name for one in trainings(run)] == ["dense3, cut", "dense3"]
+    assert [len(one.records) for one in trainings(run)] == [3, 3]
+    again: dict[str, Any] = {"session": "again", "started_at": "2026-11-25T00:00:00Z"}
+    (run,) = assembled([*run, *seeds(**again)])
+    assert {r.session for r in run} == {"newer", "again"}
+
+
 def test_studies_and_samples_are_named() -> None:
     """What differs between trainings of one model stands beside its name."""
     names = [one.name for one in trainings([*seeds(), *seeds(study="ablation", train_images=500)])]

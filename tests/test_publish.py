@@ -95,7 +95,8 @@ def test_new_record_makes_the_pages_stale(made_once: tuple[Path, dict[Path, str]
 def test_each_machine_has_its_page(root: Path) -> None:
     """Another machine's file, dropped into results/raw, is shown with its hardware."""
     other = {"machine": {"cpu": "Difference Engine", "usable_threads": 1, "system": "Brass"}}
-    for made in pair(session="theirs", started_at="2026-11-22T00:00:00Z", **other):
+    later = {"session": "theirs", "started_at": "2026-11-22T00:00:00Z", "preset": "full"}
+    for made in pair(**later, **other):
         record.append(made, root / "results" / "raw" / "theirs.jsonl")
     published = publish.files(root)
 

@@ -35,6 +35,17 @@ def seeds(accuracies: list[float], losses: list[float], **own: Any) -> list[Reco
     ]
 
 
+def conv_net(**own: Any) -> list[Record]:  # noqa: ANN401  # any field of a record
+    """Return three trainings of the conv net that is held against the dense one: all at 90 %."""
+    return seeds([0.9] * 3, [0.3] * 3, model="lenet_dropout", **own)
+
+
+def dense(accuracy: float, **own: Any) -> list[Record]:  # noqa: ANN401  # any field of a record
+    """Return three trainings of the dense net that all end with this accuracy."""
+    history = [RESULT | {"test_accuracy": accuracy}] * 4
+    return [learned(preset="full", seed=s, process=s, history=history, **own) for s in range(3)]
+
+
 def verdicts(records: list[Record]) -> dict[str, tuple[str, ...]]:
     """Return, by claim, ours, n and the verdict."""
     table = reproduction.table(records)
@@ -99,14 +110,35 @@ def test_gain_after_an_epoch_is_seen() -> None:
 
 
 def test_training_that_was_cut_is_said() -> None:
-    """A claim of an epoch that was not reached has no figure, and the terms say what was cut."""
+    """A claim of an epoch that was not reached has no figure; one of the end says what was cut."""
     of: dict[str, Any] = {"model": "conv_8_24_48", "family": "conv", "preset": "full"}
     recipe = learned().recipe.model_dump() | {"epochs": 20}
     table = reproduction.table([learned(**of, recipe=recipe)])
     assert table is not None
 
     assert not any("epoch 20" in row[2] for row in table.rows)
-    assert "cut: conv_8_24_48 4 of 20 epochs" in table.terms
+    assert not any(" of 20 epochs" in row[2] for row in table.rows)
+    ended = uta(0.92, 0.25, recipe=recipe)
+    assert "test loss, at the end, after 4 of 20 epochs" in verdicts([ended])
+
+
+def test_what_was_cut_counts_only_where_there_is_no_more() -> None:
+    """At each seed the longest training counts; two models are compared as one session cut them.
+
+    Here the whole ones differ by 2 points, and those that were cut, in a later session, by 40.
+    """
+    later: dict[str, Any] = {"session": "later", "started_at": "2026-11-23T00:00:00Z"}
+    whole = [*conv_net(), *dense(0.88)]
+    cut = [
+        r.model_copy(update={"history": r.history[-2:]})
+        for r in (*conv_net(**later), *dense(0.5, **later))
+    ]
+    gain = "test accuracy against dense3"
+
+    assert verdicts([*whole, *cut])[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
+    assert verdicts([*cut, *whole])[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
+    assert verdicts(cut)[f"{gain}, after 2 of 4 epochs"][0] == "+40.00 [+40.00, +40.00] points"
+    assert verdicts([*cut, *whole[:3]])[f"{gain}, after 2 of 4 epochs"][1] == "3"
 
 
 def test_other_records_make_no_table() -> None:

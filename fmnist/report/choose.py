@@ -130,14 +130,16 @@ def _one_run(ours: Outline, theirs: Outline) -> bool:
 def newest_rows(newest_first: Iterable[Sequence[Record]]) -> list[Record]:
     """Return the records of the sessions of a run, of each task's row those of the last session.
 
-    Oldest first, as in each of them. A session is let go before the next one is asked for.
+    Oldest first, as in each of them. A session is let go before the next one is asked for. Whole
+    trainings of fewer epochs replace none of more, nor a failed one any that did not fail.
     """
     taken: set[tuple[Any, ...]] = set()
     kept: list[list[Record]] = []
     for session in newest_first:
-        rows = [row_of_task(r) for r in session]
+        rows = [(row_of_task(r), epochs_given(r)) for r in session]
         kept.append([r for r, row in zip(session, rows, strict=True) if row not in taken])
         taken.update(rows)
+        taken.update((row, None) for row, _ in rows)
     return [r for session in reversed(kept) for r in session]
 
 
@@ -148,8 +150,15 @@ def row_of_task(record: Record) -> tuple[Any, ...]:
     by one recipe, by all backends in turn.
     """
     if record.task == "learn":
-        return (record.task, record.backend, *trained_key(record))
+        return (record.task, record.backend, *_work_of_training(record))
     return (record.task, *row_key(record))
+
+
+def epochs_given(record: Record) -> int | None:
+    """Return how many epochs a whole training had; None if it failed, or could end by itself."""
+    if record.task != "learn" or record.failure is not None or record.recipe.stop_after is not None:
+        return None
+    return len(record.history)
 
 
 def machine_name(record: Record) -> str:
@@ -186,7 +195,14 @@ def row_key(record: Record) -> tuple[Any, ...]:
 
 
 def trained_key(record: Record) -> tuple[Any, ...]:
-    """Return what must be equal for backends and seeds of a whole training to be of one row."""
+    """Return what must be equal for backends and seeds of a whole training to be of one row.
+
+    Those that `--epochs` cut are rows of their own.
+    """
+    return (*_work_of_training(record), epochs_given(record))
+
+
+def _work_of_training(record: Record) -> tuple[Any, ...]:
     images = (record.train_images, record.validation_images, record.test_images)
     return (*row_key(record), record.study, *images, record.recipe.model_dump_json())
 

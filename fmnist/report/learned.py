@@ -14,7 +14,7 @@ from typing import Final, Literal
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
-from fmnist.report.choose import CELL_COLUMNS, backends_of, good, trained_key
+from fmnist.report.choose import CELL_COLUMNS, backends_of, epochs_given, good, trained_key
 from fmnist.report.columns import of_backend, parameters, rows_of
 from fmnist.report.render import (
     NOTHING,
@@ -143,7 +143,8 @@ def by_name(found: Iterable[Learned]) -> dict[str, list[Learned]]:
 def _names(records: Sequence[Record]) -> list[str]:
     """Return each record's model, what of its cell and work differs, and a number if that is equal.
 
-    Models with validation train on fewer images: these tell only trainings of one model apart.
+    Models with validation train on fewer images: these tell only trainings of one model apart. One
+    that was cut is named so where another one of its model had more epochs.
     """
     taken: Counter[str] = Counter()
     names = []
@@ -155,6 +156,9 @@ def _names(records: Sequence[Record]) -> list[str]:
         ]
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
+        given = epochs_given(r) or r.recipe.epochs
+        if given < min(r.recipe.epochs, max(epochs_given(other) or 0 for other in alike)):
+            words.append("cut")
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"({taken[name]}) {name}")

@@ -20,12 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 import fmnist
-from fmnist.grid import PRESETS
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.cells import cell_tables
 from fmnist.report.choose import good, node_of, placed_name
 from fmnist.report.headline import headline
+from fmnist.report.kinds import rank, title
 from fmnist.report.pictures import plots
 from fmnist.report.pictures.picture import Picture
 from fmnist.report.render import LONGEST_TEXT, Table, inert, joined
@@ -85,15 +85,13 @@ class Section:
 def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> str:
     """Return the page of sessions as HTML: the same records make the same page.
 
-    Sessions on the real data come before those on the stand-in, timed ones before those that only
-    learned, larger presets before smaller ones, then newer ones before older ones. The page opens
-    with what the first one answers.
+    They are shown in the order of `kinds.rank`; the page opens with what the first one answers.
 
     Args:
         sessions: the records of each, as from `choose.sessions_of` or `choose.assembled`.
         against: the backend in the denominator of the ratios; default: that of the first column.
     """
-    ordered = sorted(filter(None, sessions), key=_tells, reverse=True)
+    ordered = sorted(filter(None, sessions), key=rank, reverse=True)
     first = ordered[0] if ordered else []
     templates = _templates()
     machines = [picture for picture in [plots.of_machines(ordered)] if picture is not None]
@@ -116,21 +114,6 @@ def page(sessions: Sequence[Sequence[Record]], against: str | None = None) -> st
     )
     room = LARGEST_BYTES - len(frame(details=[]).encode())
     return frame(details=list(_details(ordered, own[1:], against, templates, room)))
-
-
-def _tells(records: Sequence[Record]) -> tuple[Any, ...]:
-    """Return what is larger for a session that tells more."""
-    first = records[0]
-    newest = max(r.started_at for r in records)
-    timed = any(r.task != "learn" for r in records)
-    return (
-        first.dataset != STAND_IN,
-        timed,
-        list(PRESETS).index(first.preset),
-        newest,
-        first.session,
-        node_of(first),
-    )
 
 
 def _details(
@@ -196,15 +179,15 @@ def _bare(records: Sequence[Record]) -> Section:
     """Return what is shown of every session."""
     first = records[0]
     node = node_of(first)
-    setting = f"{first.dataset}, preset {first.preset}, {joined(placed_name(r) for r in records)}"
+    where = joined(placed_name(r) for r in records)
     trained = (*good(records, "train"), *good(records, "scale"))
     cells = len({r.cell for r in trained})
     learned = len(good(records, "learn"))
     failed = sum(r.failure is not None for r in records)
     return Section(
         id="-".join(filter(None, ("session", first.session, first.preset, first.dataset, node))),
-        heading=f"{first.started_at:%Y-%m-%d}, {setting}",
-        setting=setting,
+        heading=f"{title(records)}, {where}",
+        setting=f"{first.dataset}, preset {first.preset}, {where}",
         facts=(
             f"Session {joined(r.session for r in records)}: "
             f"records {len(records):,}, cells trained {cells:,}, "

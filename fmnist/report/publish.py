@@ -9,6 +9,7 @@ README.md             between its marked lines: headline, tuned, studies, claims
 
 import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from fmnist.record import Record, read
@@ -22,6 +23,7 @@ from fmnist.report import (
 )
 from fmnist.report.choose import assembled, good, machine_name
 from fmnist.report.headline import headline
+from fmnist.report.kinds import rank, title
 from fmnist.report.page import page
 from fmnist.report.pictures import plots
 from fmnist.report.pictures.picture import slugs
@@ -44,7 +46,7 @@ def files(root: Path) -> dict[Path, str]:
     Raises PublishError for a damaged record or a README without its markers.
     """
     results = root / "results"
-    runs = list(reversed(assembled(committed(results / "raw"))))
+    runs = sorted(assembled(committed(results / "raw")), key=rank, reverse=True)
     machines: dict[str, list[Sequence[Record]]] = {}
     for run in runs:
         machines.setdefault(machine_name(run[0]), []).append(run)
@@ -94,7 +96,7 @@ def committed(folder: Path) -> list[Record]:
 
 
 def _index(machines: Mapping[str, Sequence[Sequence[Record]]], stems: Mapping[str, str]) -> str:
-    """Return the list of what is published, newest first within each machine."""
+    """Return the list of what is published, machine by machine, in the order of the sessions."""
     parts = [
         "# Results",
         "Made by `fmnist publish` from the records in `raw/`. To sort and to filter: "
@@ -104,27 +106,22 @@ def _index(machines: Mapping[str, Sequence[Sequence[Record]]], stems: Mapping[st
     for name, runs in machines.items():
         parts.append(f"## [{escaped(name)}](machines/{stems[name]}.md)")
         for run in runs:
-            parts += [f"### {_title(run)}", _as_list(headline(run))]
+            parts += [f"### {title(run)}", _as_list(headline(run))]
     return "\n\n".join(parts) + "\n"
 
 
 def _machine_page(
     name: str, runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
 ) -> str:
-    """Return the pictures and tables of one machine's sessions, newest first."""
+    """Return the pictures and tables of one machine's sessions, in their order."""
     parts = [f"# {escaped(name)}", "[All results](../README.md)"]
     for run in runs:
-        parts += [f"## {_title(run)}", _as_list(headline(run))]
+        parts += [f"## {title(run)}", _as_list(headline(run))]
         for picture in drawn[id(run)]:
             caption = f"{escaped(picture.title)}. {escaped(picture.caption)}"
             parts += [_shown(run, picture, "../pictures"), caption]
         parts += [render(table, "markdown").rstrip() for table in tables.of_session(run)]
     return "\n\n".join(parts) + "\n"
-
-
-def _title(run: Sequence[Record]) -> str:
-    first = run[0]
-    return f"{first.started_at:%Y-%m-%d}, preset {first.preset}, data set {first.dataset}"
 
 
 def _as_list(sentences: Iterable[str]) -> str:
@@ -140,11 +137,11 @@ def _readme(
     full = [run for run in runs if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist")]
     blocks = (
         _headline(full, drawn),
-        _newest(runs, tuned_tables.tuned, "session in several modes"),
+        _first(runs, tuned_tables.tuned, "session in several modes"),
         _study(full, drawn, parameters.NAME, "frontier"),
         _study(full, drawn, ablation.NAME, "ablation"),
-        _newest(runs, reproduction.table, "reproduction"),
-        _newest(runs, leaderboard.leaderboard, "race"),
+        _first(runs, reproduction.table, "reproduction"),
+        _first(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
     )
     for name, block in zip(BLOCKS, blocks, strict=True):
@@ -152,12 +149,12 @@ def _readme(
     return text
 
 
-def _newest(
+def _first(
     runs: Iterable[Sequence[Record]],
     build: Callable[[Sequence[Record]], Table | None],
     what: str,
 ) -> str:
-    """Return the table of the newest run on the real data that fills it."""
+    """Return the table of the first run on the real data that fills it."""
     for run in runs:
         table = build(run)
         if run[0].dataset == "fashion-mnist" and table is not None:
@@ -168,7 +165,7 @@ def _newest(
 def _headline(
     runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
 ) -> str:
-    """Return the newest of these runs that timed models: in words, as a picture, and its table."""
+    """Return the first of these runs that timed models: in words, as a picture, and its table."""
     for run in runs:
         table = tables.speed(run)
         if table is not None:
@@ -184,7 +181,7 @@ def _study(
     study: str,
     picture: str,
 ) -> str:
-    """Return what the newest of these runs that is of a study found: words and a picture."""
+    """Return what the first of these runs that is of a study found: words and a picture."""
     for run in runs:
         told = studies.sentences(run, [study])
         if told:
@@ -195,8 +192,12 @@ def _study(
 
 
 def _trust(runs: Iterable[Sequence[Record]]) -> str:
-    """Return what a session on the real data found out about itself: that of the most pairs."""
-    for run in sorted(runs, key=lambda run: -len(good(run, "noise"))):
+    """Return what a session on the real data found out about itself: the newest of most pairs."""
+
+    def pairs(run: Sequence[Record]) -> tuple[int, datetime]:
+        return len(good(run, "noise")), run[0].started_at
+
+    for run in sorted(runs, key=pairs, reverse=True):
         opening = [trust_tables.noise(run), trust_tables.parity(run)]
         if run[0].dataset == "fashion-mnist" and None not in opening:
             return "\n\n".join(render(t, "markdown").rstrip() for t in opening if t is not None)

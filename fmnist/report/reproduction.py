@@ -6,7 +6,7 @@ interval. `reproduced`: the interval holds the published figure. `exceeded`: all
 give no verdict.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from fmnist import stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
 from fmnist.report.choose import good
-from fmnist.report.render import NOTHING, Table, bracketed, joined, percent
+from fmnist.report.render import NOTHING, Table, bracketed, percent
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
 from fmnist.studies.claims import CLAIMS, Claim, NoGainAfter, Order, project_of
@@ -23,6 +23,16 @@ STUDY: Final = "reproduce"
 FEWEST_SEEDS: Final = 3
 """Two give an interval that holds nearly everything."""
 REPRODUCED, EXCEEDED, NOT_REPRODUCED = "reproduced", "exceeded", "not reproduced"
+
+RULES: Final = (
+    "ours: mean over n seeds with its 95 % interval (Student's t), each a training by the model's "
+    "own recipe in a process of its own, the whole of it unless the claim says after how many of "
+    "its epochs it was cut; published: one training by others",
+    f"{REPRODUCED}: the interval holds the published figure; {EXCEEDED}: all of it is better; "
+    f"{NOT_REPRODUCED}: all of it is worse, by so much in the mean; a difference is positive "
+    f"where the claim holds, and {EXCEEDED} where its whole interval is; fewer than "
+    f"{FEWEST_SEEDS} seeds give no verdict",
+)
 
 Side = Mapping[str, Sequence[Record]]
 """By model, its trainings on one backend, device, mode and precision."""
@@ -82,7 +92,7 @@ def finding(claim: Claim | Order | NoGainAfter, side: Side) -> Finding | None:
 def _of_figure(claim: Claim, side: Side) -> Finding | None:
     values = [
         value
-        for record in side.get(claim.model, ())
+        for record in _longest(side.get(claim.model, ()))
         if (value := figure(record, claim.figure, claim.epoch)) is not None
     ]
     if not values:
@@ -98,28 +108,56 @@ def _of_figure(claim: Claim, side: Side) -> Finding | None:
 
 def _of_order(claim: Order, side: Side) -> Finding | None:
     """Return by how much the better model is better, seed by seed."""
-    by_seed: list[dict[int, float]] = [
-        {
-            record.seed: value
-            for record in side.get(model, ())
-            if (value := figure(record, claim.figure, None)) is not None
-        }
-        for model in (claim.better, claim.worse)
-    ]
-    better, worse = by_seed
     sign = 1 if claim.figure.endswith("_accuracy") else -1
-    gains = [sign * (better[seed] - worse[seed]) for seed in sorted(better.keys() & worse.keys())]
+    figures = [[figure(record, claim.figure, None) for record in p] for p in _pairs(claim, side)]
+    gains = [
+        sign * (better - worse)
+        for better, worse in figures
+        if better is not None and worse is not None
+    ]
     return _of_gains(gains, _shower(claim.figure))
 
 
 def _of_no_gain(claim: NoGainAfter, side: Side) -> Finding | None:
     """Return how much the best epoch up to the claim's is above the best one after it."""
     gains = []
-    for record in side.get(claim.model, ()):
+    for record in _longest(side.get(claim.model, ())):
         found = [e.validation_accuracy for e in record.history if e.validation_accuracy is not None]
         if len(found) > claim.epoch:
             gains.append(max(found[: claim.epoch]) - max(found[claim.epoch :]))
     return _of_gains(gains, percent)
+
+
+def _longest(trainings: Iterable[Record]) -> list[Record]:
+    """Return of each seed the training of most epochs; of as many, the last one."""
+    return list({r.seed: r for r in sorted(trainings, key=lambda r: len(r.history))}.values())
+
+
+def _pairs(claim: Order, side: Side) -> list[tuple[Record, Record]]:
+    """Return what is compared at each seed: two trainings of one session, which cuts both alike."""
+    better, worse = (
+        {(r.session, r.seed): r for r in side.get(model, ())}
+        for model in (claim.better, claim.worse)
+    )
+    both = [(better[key], worse[key]) for key in sorted(better.keys() & worse.keys())]
+    both.sort(key=lambda pair: sum(len(r.history) for r in pair))
+    return list({pair[0].seed: pair for pair in both}.values())
+
+
+def _compared(claim: Claim | Order | NoGainAfter, side: Side) -> list[Record]:
+    """Return the trainings whose last epoch a claim is held against."""
+    if isinstance(claim, Order):
+        return [record for pair in _pairs(claim, side) for record in pair]
+    if isinstance(claim, Claim) and claim.epoch is None:
+        return _longest(side.get(claim.model, ()))
+    return []
+
+
+def _cut(claim: Claim | Order | NoGainAfter, every: Iterable[Side]) -> list[str]:
+    """Return after how many epochs of how many the trainings of a claim ended, if they were cut."""
+    compared = [record for side in every for record in _compared(claim, side)]
+    ended = [(len(r.history), r.recipe.epochs) for r in compared]
+    return list(dict.fromkeys(f"{n} of {whole}" for n, whole in ended if n < whole))
 
 
 def _of_gains(gains: Sequence[float], show: Callable[[float], str]) -> Finding | None:
@@ -159,10 +197,13 @@ def table(records: Sequence[Record]) -> Table | None:
         "Reproduction: what was published, and what is learned here",
         tuple(header),
         tuple(
-            (*_claimed(claim), *(cell for f in findings for cell in _cells(f, judged=judged)))
+            (
+                *_claimed(claim, _cut(claim, found.values())),
+                *(cell for f in findings for cell in _cells(f, judged=judged)),
+            )
             for claim, findings in rows
         ),
-        (*_rules(records), *terms_of(learned(records))),
+        (*RULES, *terms_of(learned(records))),
     )
 
 
@@ -176,8 +217,10 @@ def _distinguishing(found: Mapping[tuple[str, ...], object]) -> set[str]:
     return set(columns[0]) | {w for column in columns[1:] if len(set(column)) > 1 for w in column}
 
 
-def _claimed(claim: Claim | Order | NoGainAfter) -> tuple[str, str, str, str]:
-    """Return project, model, claim and published figure."""
+def _claimed(
+    claim: Claim | Order | NoGainAfter, cut: Sequence[str] = ()
+) -> tuple[str, str, str, str]:
+    """Return project, model, claim, with what was cut, and published figure."""
     if isinstance(claim, Claim):
         show = _shower(claim.figure)
         when = "at the end" if claim.epoch is None else f"epoch {claim.epoch}"
@@ -190,6 +233,8 @@ def _claimed(claim: Claim | Order | NoGainAfter) -> tuple[str, str, str, str]:
     else:
         model, published = claim.model, "none"
         text = f"validation accuracy gained after epoch {claim.epoch}: best before less best after"
+    if cut:
+        text += f", after {' and '.join(cut)} epochs"
     project = project_of(model)
     return project or NOTHING, model, text, published
 
@@ -209,26 +254,6 @@ def _cells(found: Finding | None, *, judged: bool) -> tuple[str, str, str]:
     return found.shown, str(found.estimate.n), verdict
 
 
-def _rules(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return what a verdict means, and what was cut."""
-    cut = dict.fromkeys(
-        f"{model} {joined(sorted({len(r.history) for r in trained}))} of "
-        f"{joined(sorted({r.recipe.epochs for r in trained}))} epochs"
-        for side in sides(records).values()
-        for model, trained in sorted(side.items())
-        if any(len(r.history) < r.recipe.epochs for r in trained)
-    )
-    return (
-        "ours: mean over n seeds with its 95 % interval (Student's t), each a training by the "
-        "model's whole recipe in a process of its own; published: one training by others",
-        f"{REPRODUCED}: the interval holds the published figure; {EXCEEDED}: all of it is better; "
-        f"{NOT_REPRODUCED}: all of it is worse, by so much in the mean; a difference is positive "
-        f"where the claim holds, and {EXCEEDED} where its whole interval is; fewer than "
-        f"{FEWEST_SEEDS} seeds give no verdict",
-        *([f"cut: {', '.join(cut)}"] if cut else []),
-    )
-
-
 def sentences(records: Sequence[Record]) -> list[str]:
     """Return how many claims hold on each backend, and which do not."""
     if not learned(records) or not _may_judge(learned(records)):
@@ -244,10 +269,12 @@ def sentences(records: Sequence[Record]) -> list[str]:
             continue
         missed = [claim for claim, verdict in verdicts.items() if verdict == NOT_REPRODUCED]
         listed = "; ".join(" ".join(_claimed(claim)[1:3]) for claim in missed)
+        cut = sum(bool(_cut(claim, [side])) for claim in verdicts)
         made.append(
             f"Reproduction on {BACKENDS[place[0]].title} ({', '.join(place[1:])}): "
             f"{len(verdicts) - len(missed)} of {len(verdicts)} published claims are reproduced or "
-            f"exceeded{f', not so: {listed}' if missed else ''}."
+            f"exceeded{f', not so: {listed}' if missed else ''}"
+            f"{f'; {cut} by trainings that were cut' if cut else ''}."
         )
     return made
 
