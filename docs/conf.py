@@ -34,7 +34,12 @@ nitpick_ignore_regex = [("py:.*", r"(?!fmnist\.).*")]
 nitpick_ignore = [
     ("py:class", f"fmnist.{name}")
     for name in (
-        *("cli.session.Function", "launch.Turn", "preprocess.Images", "preprocess.Labels"),
+        *(
+            "cli.session.Function",
+            "session.launch.Turn",
+            "data.preprocess.Images",
+            "data.preprocess.Labels",
+        ),
         *("report.archive.R", "report.archive.T"),
     )
 ]

@@ -40,7 +40,7 @@ def modules() -> set[str]:
         if not path.stem.startswith("__")
     }
     one_model = {name for name in names if name.startswith("fmnist.models.")}
-    packages = {"fmnist.models", "fmnist.cli", "fmnist.fleet", "fmnist.studies"}
+    packages = {f"fmnist.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
     return (names - one_model) | packages
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import submitit
 from click.testing import CliRunner
+from test_launch import Recorder
 
 from fmnist import grid
 from fmnist.cli import main
@@ -218,7 +219,9 @@ def test_a_torn_note_is_a_unit_that_is_not_whole(
     records, _ = read(planned.records_path)
     assert keys(records) == keys(again) == keys(first)
     assert len(planned.options_path.with_name("aside.jsonl").read_text().splitlines()) == len(first)
-    assert list(run_fleet(planned, Unwatched(), Here())) == []
+    observer = Recorder()
+    assert list(run_fleet(planned, observer, Here())) == []
+    assert len(observer.found_ids) == len(first)
 
 
 def test_notes_of_a_stranger_are_an_error(make_plan: Callable[..., plan.Plan]) -> None:

@@ -9,6 +9,7 @@ LATER = "2026-11-23T00:00:00Z"
 SESSIONS = {
     "Backends side by side": [*pair(), noise()],
     "Modes side by side": [record(), record(mode="tuned")],
+    "One device and several": [record(task="scale"), record(task="scale", replicas=2)],
     "Race to an accuracy": [race()],
     "Times": [record(), noise()],
     "What whole trainings learned": [learned()],
@@ -23,13 +24,13 @@ def test_a_session_is_headed_by_what_it_was_for(name: str) -> None:
     first = SESSIONS[name][0]
 
     assert title(SESSIONS[name]) == (
-        f"{name}, 2026-11-21, preset {first.preset}, data set {first.dataset}"
+        f"{name}, 2026-11-21 00:00 UTC, preset {first.preset}, data set {first.dataset}"
     )
 
 
 def test_a_session_that_failed_has_a_heading() -> None:
     """Where nothing was measured, day, preset and data set are left."""
-    assert title([failed()]) == "2026-11-21, preset quick, data set fashion-mnist"
+    assert title([failed()]) == "2026-11-21 00:00 UTC, preset quick, data set fashion-mnist"
 
 
 def test_what_most_people_ask_for_comes_first() -> None:

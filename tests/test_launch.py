@@ -23,6 +23,7 @@ class Recorder:
         self.steps: list[str] = []
         self.ended_ids: list[str] = []
         self.found_ids: list[str] = []
+        self.steps_before_found = 0
         self._interrupt_after = interrupt_after
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
@@ -39,8 +40,9 @@ class Recorder:
         self.ended_ids.append(record.cell.id)
 
     def found(self, record: Record) -> None:
-        """Write the cell down."""
+        """Write the cell down, and whether any was measured before it was told of."""
         self.found_ids.append(record.cell.id)
+        self.steps_before_found = len(self.steps)
 
 
 @pytest.fixture

@@ -97,6 +97,7 @@ def test_what_was_learned_is_not_learned_again(make_plan: MakePlan, tmp_path: Pa
     assert [r.failure for r in again] == [None] * 4
     assert {line.split()[0] for line in (tmp_path / "again").read_text().splitlines()} == {"jax"}
     assert observer.found_ids == [r.cell.id for r in before if r.backend == "tensorflow"]
+    assert observer.steps_before_found == 0
     assert observer.ended_ids == [r.cell.id for r in before if r.backend == "jax"]
 
 

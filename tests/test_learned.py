@@ -233,11 +233,21 @@ def test_trainings_that_were_cut_replace_none() -> None:
     cut = seeds(**newer, history=learned().history[:2], epoch_s=(2.0,))
     (run,) = assembled([*seeds(), *cut, *seeds(**last, failure="in epoch 1: killed")])
 
-    assert [one.name for one in trainings(run)] == ["dense3, cut", "dense3"]
+    assert [one.name for one in trainings(run)] == ["dense3, 2 of 4 epochs", "dense3"]
     assert [len(one.records) for one in trainings(run)] == [3, 3]
+    assert len(epoch_tables(run)) == len(run) == 9
     again: dict[str, Any] = {"session": "again", "started_at": "2026-11-25T00:00:00Z"}
     (run,) = assembled([*run, *seeds(**again)])
     assert {r.session for r in run} == {"newer", "again"}
+
+
+def test_a_failure_replaces_no_training_that_could_end_by_itself() -> None:
+    """Nor where a recipe stops early, so that trainings of it differ in their epochs."""
+    early: dict[str, Any] = {"recipe": learned().recipe.model_dump() | {"stop_after": 2}}
+    later: dict[str, Any] = {"session": "later", "started_at": "2026-11-23T00:00:00Z"}
+    (run,) = assembled([*seeds(**early), *seeds(**early, **later, failure="in epoch 1: killed")])
+
+    assert [r.failure is None for r in run] == [True] * 3 + [False] * 3
 
 
 def test_studies_and_samples_are_named() -> None:
@@ -251,9 +261,7 @@ def test_session_that_only_learned_is_told_everywhere() -> None:
     """Headline, tables, page, export: what was learned is said, and nothing about times."""
     records = both()
 
-    assert headline(records)[0].endswith(
-        "what 6 whole trainings of 1 model learned, on the test set."
-    )
+    assert headline(records)[0].endswith("what 6 trainings of 1 model learned, on the test set.")
     assert not [s for s in headline(records) if "How sure" in s or "faster" in s]
     titles = [table.title for table in tables.of_session(records)]
     assert {"What whole trainings learned", "Overfitting, by loss"} <= set(titles)

@@ -118,7 +118,7 @@ def test_a_race_goes_on_where_it_was_interrupted(
     observer = Recorder()
     records = run(resumed, race.lineup(resumed, 2), *fake(trace), observer=observer)
 
-    assert len(observer.found_ids) == 4
+    assert (len(observer.found_ids), observer.steps_before_found) == (4, 0)
     assert sum(r.failure is not None for r in first) == 2
     assert [r.failure for r in records] == [None] * 6
     assert trace.read_text().count(" race\n") == 6 + 2

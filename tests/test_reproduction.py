@@ -117,13 +117,15 @@ def test_training_that_was_cut_is_said() -> None:
     assert table is not None
 
     assert not any("epoch 20" in row[2] for row in table.rows)
-    assert not any(" of 20 epochs" in row[2] for row in table.rows)
-    ended = uta(0.92, 0.25, recipe=recipe)
-    assert "test loss, at the end, after 4 of 20 epochs" in verdicts([ended])
+    ended = verdicts([uta(0.92, 0.25, recipe=recipe)])
+    assert ended["test loss, at the end"][0] == "0.2500 after 4 of 20 epochs"
+    told = reproduction.sentences(seeds([0.8] * 3, [0.25] * 3, recipe=recipe))
+    assert "not so: conv_pool_dropout test accuracy, at the end [%] after 4 of 20 epochs" in told[0]
+    assert told[0].endswith("; 2 by trainings that were cut.")
 
 
-def test_what_was_cut_counts_only_where_there_is_no_more() -> None:
-    """At each seed the longest training counts; two models are compared as one session cut them.
+def test_what_was_cut_is_compared_with_what_was_cut_alike() -> None:
+    """Whole trainings of any session count; what was cut, where there are no three whole ones.
 
     Here the whole ones differ by 2 points, and those that were cut, in a later session, by 40.
     """
@@ -135,10 +137,40 @@ def test_what_was_cut_counts_only_where_there_is_no_more() -> None:
     ]
     gain = "test accuracy against dense3"
 
-    assert verdicts([*whole, *cut])[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
-    assert verdicts([*cut, *whole])[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
-    assert verdicts(cut)[f"{gain}, after 2 of 4 epochs"][0] == "+40.00 [+40.00, +40.00] points"
-    assert verdicts([*cut, *whole[:3]])[f"{gain}, after 2 of 4 epochs"][1] == "3"
+    (run,) = assembled([*whole, *cut])
+    assert verdicts(run)[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
+    in_two = [*conv_net(), *dense(0.88, **later)]
+    assert verdicts(in_two)[gain][:2] == ("+2.00 [+2.00, +2.00] points", "3")
+    of_cut = ("+40.00 [+40.00, +40.00] points after 2 of 4 epochs", "3")
+    assert verdicts(cut)[gain][:2] == of_cut
+    assert verdicts([*cut, *whole[:3]])[gain][:2] == of_cut
+    assert verdicts([*cut, *whole[:2], *whole[3:]])[gain][:2] == of_cut
+
+
+def test_sessions_that_share_a_model_keep_both_claims() -> None:
+    """A model that two projects train is the newest one's, and both projects' claims stay."""
+    later: dict[str, Any] = {"session": "later", "started_at": "2026-11-23T00:00:00Z"}
+    other = seeds([0.92] * 3, [0.3] * 3, model="deep_batchnorm", **later)
+    (run,) = assembled([*conv_net(), *dense(0.88), *other, *dense(0.89, **later)])
+    table = reproduction.table(run)
+    assert table is not None
+
+    gains = {row[1]: row[4:6] for row in table.rows if "dense3" in row[2]}
+    assert gains == {
+        "lenet_dropout": ("+1.00 [+1.00, +1.00] points", "3"),
+        "deep_batchnorm": ("+3.00 [+3.00, +3.00] points", "3"),
+    }
+
+
+def test_one_epoch_cuts_two_models() -> None:
+    """Of two recipes the shorter one may be whole where the longer one was cut after as many."""
+    twenty = learned().recipe.model_dump() | {"epochs": 20}
+    gain = "test accuracy against dense3"
+
+    found = verdicts([*conv_net(recipe=twenty), *dense(0.88)])[gain][0]
+    assert found == "+2.00 [+2.00, +2.00] points after 4 of 20 epochs against 4 of 4 epochs"
+    short = [r.model_copy(update={"history": r.history[-2:]}) for r in dense(0.88)]
+    assert gain not in verdicts([*conv_net(recipe=twenty), *short, *seeds([0.92], [0.2])])
 
 
 def test_other_records_make_no_table() -> None:

@@ -65,7 +65,7 @@ def run_fleet(planned: Plan, observer: Observer, fleet: Fleet) -> Iterator[Recor
     with planned.begun():
         landed = Landed(planned)
         landed.set_rest_aside()
-        for record in filter(landed.has, planned.done.values()):
+        for record in landed.earlier():
             observer.found(record)
         units = (u for u in units_of(planned, os.environ) if u.key not in landed.done)
         for unit, outcome in fleet.outcomes(units):
@@ -93,24 +93,22 @@ class Landed:
                 self._nodes[note.told_by] = note.node
             if note.refusal is None:
                 self.done.add(note.unit)
-        self._whole = {
-            group[0].model
-            for group in planned.groups
-            if min(cell.id for cell in group) in self.done
-        }
 
     def set_rest_aside(self) -> None:
         """Take the records of units that are not whole out of the session's file."""
-        path = self._planned.records_path
-        if not path.exists():
-            return
-        rest = {(r.task, r.cell, r.process) for r in read(path)[0] if not self.has(r)}
+        of_whole = {
+            group[0].model
+            for group in self._planned.groups
+            if min(cell.id for cell in group) in self.done
+        }
+        rest = {(r.task, r.cell, r.process) for r in self.earlier() if r.model not in of_whole}
         if rest:
-            resume.set_aside(path, rest, failed_too=True)
+            resume.set_aside(self._planned.records_path, rest, failed_too=True)
 
-    def has(self, record: Record) -> bool:
-        """Tell whether a record is of a unit that is whole."""
-        return record.model in self._whole
+    def earlier(self) -> list[Record]:
+        """Return what the session's file holds."""
+        path = self._planned.records_path
+        return read(path)[0] if path.exists() else []
 
     def take(self, unit: Unit, outcome: Outcome) -> Sequence[Record]:
         """Write a unit's records to the disk, and note where they came from; return them."""

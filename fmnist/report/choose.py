@@ -127,20 +127,30 @@ def _one_run(ours: Outline, theirs: Outline) -> bool:
     )
 
 
+_FAILED = -1
+
+
 def newest_rows(newest_first: Iterable[Sequence[Record]]) -> list[Record]:
     """Return the records of the sessions of a run, of each task's row those of the last session.
 
-    Oldest first, as in each of them. A session is let go before the next one is asked for. Whole
-    trainings of fewer epochs replace none of more, nor a failed one any that did not fail.
+    Oldest first, as in each of them. A session is let go before the next one is asked for. A whole
+    training replaces those of as many epochs and those that failed; one that failed, no others.
     """
     taken: set[tuple[Any, ...]] = set()
     kept: list[list[Record]] = []
     for session in newest_first:
-        rows = [(row_of_task(r), epochs_given(r)) for r in session]
+        rows = [(row_of_task(r), _ended(r)) for r in session]
         kept.append([r for r, row in zip(session, rows, strict=True) if row not in taken])
         taken.update(rows)
-        taken.update((row, None) for row, _ in rows)
+        taken.update((row, _FAILED) for row, _ in rows)
     return [r for session in reversed(kept) for r in session]
+
+
+def _ended(record: Record) -> int:
+    """Return how a whole training ended: after how many epochs, or `_FAILED`; else 0."""
+    if record.task == "learn" and record.failure is not None:
+        return _FAILED
+    return epochs_given(record) or 0
 
 
 def row_of_task(record: Record) -> tuple[Any, ...]:
@@ -194,12 +204,17 @@ def row_key(record: Record) -> tuple[Any, ...]:
     return (record.model, *(getattr(record, name) for name in CELL_COLUMNS))
 
 
+def was_cut(record: Record) -> bool:
+    """Tell whether a whole training had fewer epochs than its recipe."""
+    return (epochs_given(record) or record.recipe.epochs) < record.recipe.epochs
+
+
 def trained_key(record: Record) -> tuple[Any, ...]:
     """Return what must be equal for backends and seeds of a whole training to be of one row.
 
     Those that `--epochs` cut are rows of their own.
     """
-    return (*_work_of_training(record), epochs_given(record))
+    return (*_work_of_training(record), epochs_given(record) or 0)
 
 
 def _work_of_training(record: Record) -> tuple[Any, ...]:

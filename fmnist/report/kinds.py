@@ -7,6 +7,10 @@ from fmnist.grid import PRESETS
 from fmnist.record import Record
 from fmnist.report.choose import good, node_of
 from fmnist.report.render import LONGEST_TEXT, inert, joined
+from fmnist.report.reproduction import STUDY as REPRODUCTION
+
+STAND_IN: Final = "stand-in"
+MEANINGLESS: Final = "smoke"
 
 
 def _backends(records: Sequence[Record]) -> bool:
@@ -27,7 +31,7 @@ KINDS: Final[Mapping[str, Callable[[Sequence[Record]], bool]]] = {
     "one device and several": _has("scale"),
     "race to an accuracy": _has("race"),
     "times": _has("train", "startup", "overhead", "breakdown"),
-    "what whole trainings learned": lambda records: "reproduce" in _studies(records),
+    "what whole trainings learned": lambda records: REPRODUCTION in _studies(records),
     "study": lambda records: bool(_studies(records)),
     "how sure times are": _has("noise", "parity"),
 }
@@ -44,13 +48,13 @@ def kind(records: Sequence[Record]) -> str:
 
 
 def title(records: Sequence[Record]) -> str:
-    """Return what a session is headed by: what it was for, its day, preset and data set."""
+    """Return what a session is headed by: what it was for, its beginning, preset and data set."""
     first = records[0]
     name = kind(records)
     if name == "study":
         name = f"study {inert(joined(_studies(records)), LONGEST_TEXT)}"
-    told = (name.capitalize(), f"{first.started_at:%Y-%m-%d}", f"preset {first.preset}")
-    return ", ".join(filter(None, (*told, f"data set {first.dataset}")))
+    told = (name[:1].upper() + name[1:], f"{first.started_at:%Y-%m-%d %H:%M} UTC")
+    return ", ".join(filter(None, (*told, f"preset {first.preset}", f"data set {first.dataset}")))
 
 
 def rank(records: Sequence[Record]) -> tuple[Any, ...]:
@@ -61,12 +65,11 @@ def rank(records: Sequence[Record]) -> tuple[Any, ...]:
     ones, and newer sessions before older ones.
     """
     first = records[0]
-    order = list(PRESETS).index(first.preset)
     return (
-        first.dataset != "stand-in",
-        order > 0,
+        first.dataset != STAND_IN,
+        first.preset != MEANINGLESS,
         -[*KINDS, ""].index(kind(records)),
-        order,
+        list(PRESETS).index(first.preset),
         max(r.started_at for r in records),
         first.session,
         node_of(first),

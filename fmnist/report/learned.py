@@ -14,7 +14,7 @@ from typing import Final, Literal
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
-from fmnist.report.choose import CELL_COLUMNS, backends_of, epochs_given, good, trained_key
+from fmnist.report.choose import CELL_COLUMNS, backends_of, epochs_given, good, trained_key, was_cut
 from fmnist.report.columns import of_backend, parameters, rows_of
 from fmnist.report.render import (
     NOTHING,
@@ -143,8 +143,7 @@ def by_name(found: Iterable[Learned]) -> dict[str, list[Learned]]:
 def _names(records: Sequence[Record]) -> list[str]:
     """Return each record's model, what of its cell and work differs, and a number if that is equal.
 
-    Models with validation train on fewer images: these tell only trainings of one model apart. One
-    that was cut is named so where another one of its model had more epochs.
+    Models with validation train on fewer images: these tell only trainings of one model apart.
     """
     taken: Counter[str] = Counter()
     names = []
@@ -156,9 +155,8 @@ def _names(records: Sequence[Record]) -> list[str]:
         ]
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
-        given = epochs_given(r) or r.recipe.epochs
-        if given < min(r.recipe.epochs, max(epochs_given(other) or 0 for other in alike)):
-            words.append("cut")
+        if was_cut(r):
+            words.append(f"{epochs_given(r)} of {r.recipe.epochs} epochs")
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"({taken[name]}) {name}")
@@ -392,13 +390,14 @@ def sentences(records: Sequence[Record]) -> list[str]:
         return []
     models = by_name(found)
     count = sum(len(one.records) for one in found)
+    different = len({one.first.model for one in found})
     told = [_sentence(name, ones) for name, ones in list(models.items())[:MOST_SENTENCES]]
     left = len(models) - len(told)
     return [
-        f"On {whereabouts(found[0].first)}: what {count} whole trainings of {len(models)} "
-        f"model{'s' if len(models) > 1 else ''} learned, on the test set.",
+        f"On {whereabouts(found[0].first)}: what {count} trainings of {different} "
+        f"model{'s' if different > 1 else ''} learned, on the test set.",
         *told,
-        *([f"{left} more models: see the tables."] if left else []),
+        *([f"{left} more: see the tables."] if left else []),
     ]
 
 
@@ -408,5 +407,7 @@ def _sentence(name: str, ones: Sequence[Learned]) -> str:
         f"{loss(one.reached('test', 'loss'))} on {one.backend} (n={len(one.records)})"
         for one in ones
     ]
+    if was_cut(ones[0].first):
+        return f"{name}: accuracy {', '.join(figures)}."
     epochs = span(i + 1 for one in ones for i in one.last)
     return f"{name} after {epochs} epochs: accuracy {', '.join(figures)}."

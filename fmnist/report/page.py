@@ -25,7 +25,7 @@ from fmnist.report import tables
 from fmnist.report.cells import cell_tables
 from fmnist.report.choose import good, node_of, placed_name
 from fmnist.report.headline import headline
-from fmnist.report.kinds import rank, title
+from fmnist.report.kinds import MEANINGLESS, STAND_IN, rank, title
 from fmnist.report.pictures import plots
 from fmnist.report.pictures.picture import Picture
 from fmnist.report.render import LONGEST_TEXT, Table, inert, joined
@@ -39,9 +39,7 @@ MOST_STILLS: Final = 8
 LONGEST_IN_A_CELL: Final = 200
 """Characters of a name or a table's text that are shown; other texts have `LONGEST_TEXT`."""
 
-STAND_IN: Final = "stand-in"
 STAND_IN_NOTICE: Final = "Drawn stand-in data, not Fashion-MNIST."
-MEANINGLESS: Final = "smoke"
 MEANINGLESS_NOTICE: Final = "Preset smoke: the figures mean nothing."
 LEFT_OUT: Final = "not shown: a page holds no more than 3 MB. `fmnist report` prints all tables."
 NUMBER: Final = re.compile(r"[+-]?\d[\d.,e+/x()\[\] -]*( of [\d,]+)?|-")

@@ -7,13 +7,14 @@ give no verdict.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final
 
 from fmnist import stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
-from fmnist.report.choose import good
+from fmnist.report.choose import epochs_given, good, was_cut
 from fmnist.report.render import NOTHING, Table, bracketed, percent
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
@@ -26,8 +27,8 @@ REPRODUCED, EXCEEDED, NOT_REPRODUCED = "reproduced", "exceeded", "not reproduced
 
 RULES: Final = (
     "ours: mean over n seeds with its 95 % interval (Student's t), each a training by the model's "
-    "own recipe in a process of its own, the whole of it unless the claim says after how many of "
-    "its epochs it was cut; published: one training by others",
+    "own recipe in a process of its own, the whole of it unless it is said after how many of its "
+    "epochs it was cut; published: one training by others",
     f"{REPRODUCED}: the interval holds the published figure; {EXCEEDED}: all of it is better; "
     f"{NOT_REPRODUCED}: all of it is worse, by so much in the mean; a difference is positive "
     f"where the claim holds, and {EXCEEDED} where its whole interval is; fewer than "
@@ -85,14 +86,18 @@ def sides(records: Sequence[Record]) -> dict[tuple[str, ...], dict[str, list[Rec
 def finding(claim: Claim | Order | NoGainAfter, side: Side) -> Finding | None:
     """Return what a claim comes to; None where what it speaks of was not trained so far."""
     if isinstance(claim, Claim):
-        return _of_figure(claim, side)
-    return _of_order(claim, side) if isinstance(claim, Order) else _of_no_gain(claim, side)
+        found = _of_figure(claim, side)
+    else:
+        found = _of_order(claim, side) if isinstance(claim, Order) else _of_no_gain(claim, side)
+    if found is None or not (cut := _cut(claim, side)):
+        return found
+    return replace(found, shown=f"{found.shown} {cut}")
 
 
 def _of_figure(claim: Claim, side: Side) -> Finding | None:
     values = [
         value
-        for record in _longest(side.get(claim.model, ()))
+        for (record,) in _compared(claim, side)
         if (value := figure(record, claim.figure, claim.epoch)) is not None
     ]
     if not values:
@@ -109,7 +114,7 @@ def _of_figure(claim: Claim, side: Side) -> Finding | None:
 def _of_order(claim: Order, side: Side) -> Finding | None:
     """Return by how much the better model is better, seed by seed."""
     sign = 1 if claim.figure.endswith("_accuracy") else -1
-    figures = [[figure(record, claim.figure, None) for record in p] for p in _pairs(claim, side)]
+    figures = [[figure(r, claim.figure, None) for r in pair] for pair in _compared(claim, side)]
     gains = [
         sign * (better - worse)
         for better, worse in figures
@@ -121,43 +126,56 @@ def _of_order(claim: Order, side: Side) -> Finding | None:
 def _of_no_gain(claim: NoGainAfter, side: Side) -> Finding | None:
     """Return how much the best epoch up to the claim's is above the best one after it."""
     gains = []
-    for record in _longest(side.get(claim.model, ())):
+    for (record,) in _compared(claim, side):
         found = [e.validation_accuracy for e in record.history if e.validation_accuracy is not None]
         if len(found) > claim.epoch:
             gains.append(max(found[: claim.epoch]) - max(found[claim.epoch :]))
     return _of_gains(gains, percent)
 
 
-def _longest(trainings: Iterable[Record]) -> list[Record]:
-    """Return of each seed the training of most epochs; of as many, the last one."""
-    return list({r.seed: r for r in sorted(trainings, key=lambda r: len(r.history))}.values())
+def _compared(claim: Claim | Order | NoGainAfter, side: Side) -> list[tuple[Record, ...]]:
+    """Return what a claim is held against at each seed: a training, or the two of an order.
 
-
-def _pairs(claim: Order, side: Side) -> list[tuple[Record, Record]]:
-    """Return what is compared at each seed: two trainings of one session, which cuts both alike."""
-    better, worse = (
-        {(r.session, r.seed): r for r in side.get(model, ())}
-        for model in (claim.better, claim.worse)
-    )
-    both = [(better[key], worse[key]) for key in sorted(better.keys() & worse.keys())]
-    both.sort(key=lambda pair: sum(len(r.history) for r in pair))
-    return list({pair[0].seed: pair for pair in both}.values())
-
-
-def _compared(claim: Claim | Order | NoGainAfter, side: Side) -> list[Record]:
-    """Return the trainings whose last epoch a claim is held against."""
+    A figure of an epoch is the same however a training ends. Else all must be of as many epochs:
+    enough seeds come before more epochs.
+    """
     if isinstance(claim, Order):
-        return [record for pair in _pairs(claim, side) for record in pair]
-    if isinstance(claim, Claim) and claim.epoch is None:
-        return _longest(side.get(claim.model, ()))
-    return []
+        both = product(side.get(claim.better, ()), side.get(claim.worse, ()))
+        return _of_one_length(p for p in both if p[0].seed == p[1].seed and _cut_alike(p))
+    trainings = side.get(claim.model, ())
+    if isinstance(claim, Claim) and claim.epoch is not None:
+        reached = sorted(trainings, key=lambda r: len(r.history))
+        return [(r,) for r in {r.seed: r for r in reached}.values()]
+    return _of_one_length((r,) for r in trainings)
 
 
-def _cut(claim: Claim | Order | NoGainAfter, every: Iterable[Side]) -> list[str]:
-    """Return after how many epochs of how many the trainings of a claim ended, if they were cut."""
-    compared = [record for side in every for record in _compared(claim, side)]
-    ended = [(len(r.history), r.recipe.epochs) for r in compared]
-    return list(dict.fromkeys(f"{n} of {whole}" for n, whole in ended if n < whole))
+def _of_one_length(found: Iterable[tuple[Record, ...]]) -> list[tuple[Record, ...]]:
+    by_length: dict[tuple[int, ...], dict[int, tuple[Record, ...]]] = {}
+    for each in found:
+        by_length.setdefault(tuple(map(_epochs, each)), {})[each[0].seed] = each
+    ranked = sorted(by_length, key=lambda n: (min(len(by_length[n]), FEWEST_SEEDS), n))
+    return list(by_length[ranked[-1]].values()) if ranked else []
+
+
+def _cut_alike(trainings: Sequence[Record]) -> bool:
+    """Tell whether one `--epochs` makes them: what it cut ends there, and what is whole by then."""
+    cut = {_epochs(r) for r in trainings if was_cut(r)}
+    return not cut or max(map(_epochs, trainings)) == min(cut)
+
+
+def _epochs(record: Record) -> int:
+    return epochs_given(record) or record.recipe.epochs
+
+
+def _cut(claim: Claim | Order | NoGainAfter, side: Side) -> str:
+    """Return after how many epochs of how many a side was cut; empty if it was not."""
+    if isinstance(claim, Claim) and claim.epoch is not None:
+        return ""
+    for found in _compared(claim, side):
+        if any(map(was_cut, found)):
+            told = dict.fromkeys(f"{_epochs(r)} of {r.recipe.epochs} epochs" for r in found)
+            return f"after {' against '.join(told)}"
+    return ""
 
 
 def _of_gains(gains: Sequence[float], show: Callable[[float], str]) -> Finding | None:
@@ -197,10 +215,7 @@ def table(records: Sequence[Record]) -> Table | None:
         "Reproduction: what was published, and what is learned here",
         tuple(header),
         tuple(
-            (
-                *_claimed(claim, _cut(claim, found.values())),
-                *(cell for f in findings for cell in _cells(f, judged=judged)),
-            )
+            (*_claimed(claim), *(cell for f in findings for cell in _cells(f, judged=judged)))
             for claim, findings in rows
         ),
         (*RULES, *terms_of(learned(records))),
@@ -217,10 +232,8 @@ def _distinguishing(found: Mapping[tuple[str, ...], object]) -> set[str]:
     return set(columns[0]) | {w for column in columns[1:] if len(set(column)) > 1 for w in column}
 
 
-def _claimed(
-    claim: Claim | Order | NoGainAfter, cut: Sequence[str] = ()
-) -> tuple[str, str, str, str]:
-    """Return project, model, claim, with what was cut, and published figure."""
+def _claimed(claim: Claim | Order | NoGainAfter) -> tuple[str, str, str, str]:
+    """Return project, model, claim and published figure."""
     if isinstance(claim, Claim):
         show = _shower(claim.figure)
         when = "at the end" if claim.epoch is None else f"epoch {claim.epoch}"
@@ -233,8 +246,6 @@ def _claimed(
     else:
         model, published = claim.model, "none"
         text = f"validation accuracy gained after epoch {claim.epoch}: best before less best after"
-    if cut:
-        text += f", after {' and '.join(cut)} epochs"
     project = project_of(model)
     return project or NOTHING, model, text, published
 
@@ -268,8 +279,10 @@ def sentences(records: Sequence[Record]) -> list[str]:
         if not verdicts:
             continue
         missed = [claim for claim, verdict in verdicts.items() if verdict == NOT_REPRODUCED]
-        listed = "; ".join(" ".join(_claimed(claim)[1:3]) for claim in missed)
-        cut = sum(bool(_cut(claim, [side])) for claim in verdicts)
+        listed = "; ".join(
+            " ".join(filter(None, (*_claimed(claim)[1:3], _cut(claim, side)))) for claim in missed
+        )
+        cut = sum(bool(_cut(claim, side)) for claim in verdicts)
         made.append(
             f"Reproduction on {BACKENDS[place[0]].title} ({', '.join(place[1:])}): "
             f"{len(verdicts) - len(missed)} of {len(verdicts)} published claims are reproduced or "

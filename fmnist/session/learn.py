@@ -104,11 +104,13 @@ def run_learning(
     What an earlier run of a resumed session has learned is yielded as it is.
     """
     done = {key_of(record): record for record in plan.done.values()}
+    trainings = list(planned)
+    for training in trainings:
+        if training.key in done:
+            observer.found(done[training.key])
     with plan.begun():
-        for training in planned:
-            if (earlier := done.get(training.key)) is not None:
-                observer.found(earlier)
-            yield earlier or run(plan, training, observer, program)
+        for training in trainings:
+            yield done.get(training.key) or run(plan, training, observer, program)
 
 
 def run(plan: Plan, training: Training, observer: Observer, program: Program = None) -> Record:

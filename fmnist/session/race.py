@@ -144,12 +144,12 @@ def run_race(
     What an earlier run of a resumed race has measured is yielded as it is.
     """
     done = measured(plan)
+    found = [done.get((s.cell, s.process, s.role, s.seed)) for s in starts]
+    for earlier in filter(None, found):
+        observer.found(earlier)
     with plan.begun():
-        for start in starts:
-            earlier = done.get((start.cell, start.process, start.role, start.seed))
-            if earlier is not None:
-                observer.found(earlier)
-            yield earlier or run(plan, start, observer, program)
+        for start, record in zip(starts, found, strict=True):
+            yield record or run(plan, start, observer, program)
 
 
 def measured(plan: Plan) -> Mapping[tuple[Cell, int, RaceRole, int], Record]:
