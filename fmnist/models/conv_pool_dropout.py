@@ -5,7 +5,8 @@
 parameters: 320 + 5408*128 + 128 + 128*10 + 10 = 693_962
 
 Its origin does not say how much is dropped, at what rate it learns and for how long: these were
-chosen by the loss on 12,000 held-out training images.
+chosen by the loss on 12,000 held-out training images. Halving the rate where that loss stays still
+was worth 0.6 points of accuracy there (one seed).
 """
 
 import keras
@@ -17,10 +18,11 @@ ORIGIN = "uta: Fashion Mnist Keras model"
 RECIPE = {
     "loss": "sparse_categorical_crossentropy",
     "optimizer": "adam",
-    "learning_rate": 0.0005,
+    "learning_rate": 0.001,
     "batch_size": 100,
-    "epochs": 20,
+    "epochs": 24,
     "validation_share": 0.2,
+    "halve_after": 2,
 }
 PUBLISHED = {"test_accuracy": 0.92, "test_loss": 0.25}
 
