@@ -222,7 +222,7 @@ def test_recipes_of_a_model_are_told_apart() -> None:
     recipe = learned().recipe.model_dump() | {"epochs": 3}
     (run,) = assembled([*seeds(), *seeds(recipe=recipe)])
 
-    assert [one.name for one in trainings(run)] == ["dense3", "(2) dense3"]
+    assert [one.name for one in trainings(run)] == ["dense3, epochs 3", "dense3, epochs 4"]
     assert [len(one.records) for one in trainings(run)] == [3, 3]
 
 

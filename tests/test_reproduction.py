@@ -147,6 +147,19 @@ def test_what_was_cut_is_compared_with_what_was_cut_alike() -> None:
     assert verdicts([*cut, *whole[:2], *whole[3:]])[gain][:2] == of_cut
 
 
+def test_the_newest_recipe_counts() -> None:
+    """Trainings by an older recipe of a model are in no claim, once there are seeds enough."""
+    recipe = learned().recipe.model_dump()
+    older = seeds([0.8] * 3, [0.5] * 3, recipe=recipe | {"learning_rate": 0.1})
+    later: dict[str, Any] = {"session": "later", "started_at": "2026-11-23T00:00:00Z"}
+    claim = "test accuracy, at the end [%]"
+
+    (run,) = assembled([*older, *seeds([0.9] * 3, [0.3] * 3, **later)])
+    assert verdicts(run)[claim][:2] == ("90.00 [90.00, 90.00]", "3")
+    (run,) = assembled([*older, *seeds([0.9] * 2, [0.3] * 2, **later)])
+    assert verdicts(run)[claim][:2] == ("80.00 [80.00, 80.00]", "3")
+
+
 def test_sessions_that_share_a_model_keep_both_claims() -> None:
     """A model that two projects train is the newest one's, and both projects' claims stay."""
     later: dict[str, Any] = {"session": "later", "started_at": "2026-11-23T00:00:00Z"}

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from fmnist import machine, stats
 from fmnist.grid import BACKENDS
-from fmnist.record import EpochResult, Record
+from fmnist.record import EpochResult, Recipe, Record
 from fmnist.report.choose import CELL_COLUMNS, backends_of, epochs_given, good, trained_key, was_cut
 from fmnist.report.columns import of_backend, parameters, rows_of
 from fmnist.report.render import (
@@ -155,12 +155,23 @@ def _names(records: Sequence[Record]) -> list[str]:
         ]
         values = [(n, getattr(r, n)) for n in varying]
         words = [f"{v:,} images" if n == "train_images" else str(v) for n, v in values if v]
+        words += _telling(r.recipe, [other.recipe for other in alike])
         if was_cut(r):
             words.append(f"{epochs_given(r)} of {r.recipe.epochs} epochs")
         name = inert(", ".join([r.model, *words]), LONGEST_NAME)
         taken[name] += 1
         names.append(name if taken[name] == 1 else f"({taken[name]}) {name}")
     return names
+
+
+def _telling(recipe: Recipe, others: Iterable[Recipe]) -> list[str]:
+    """Return by which of its terms a recipe differs from all others, as few as tell them apart."""
+    left, words = [other for other in others if other != recipe], []
+    for field, value in recipe:
+        if any(getattr(other, field) != value for other in left):
+            words.append(f"{field.replace('_', ' ')} {value}")
+            left = [other for other in left if getattr(other, field) == value]
+    return words
 
 
 def figure(epoch: EpochResult, split: str, quantity: Quantity) -> float | None:

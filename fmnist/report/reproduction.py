@@ -8,8 +8,9 @@ give no verdict.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from fmnist import stats
 from fmnist.grid import BACKENDS
@@ -35,6 +36,8 @@ RULES: Final = (
     f"{FEWEST_SEEDS} seeds give no verdict",
 )
 
+Each = tuple[Record, ...]
+"""What is held against a claim at one seed: a training, or the two of an order."""
 Side = Mapping[str, Sequence[Record]]
 """By model, its trainings on one backend, device, mode and precision."""
 
@@ -133,28 +136,45 @@ def _of_no_gain(claim: NoGainAfter, side: Side) -> Finding | None:
     return _of_gains(gains, percent)
 
 
-def _compared(claim: Claim | Order | NoGainAfter, side: Side) -> list[tuple[Record, ...]]:
+def _compared(claim: Claim | Order | NoGainAfter, side: Side) -> list[Each]:
     """Return what a claim is held against at each seed: a training, or the two of an order.
 
-    A figure of an epoch is the same however a training ends. Else all must be of as many epochs:
-    enough seeds come before more epochs.
+    All are by one recipe, the newest one. A figure of an epoch is the same however a training ends;
+    else all are of as many epochs, the most.
     """
+    found: list[Each]
     if isinstance(claim, Order):
         both = product(side.get(claim.better, ()), side.get(claim.worse, ()))
-        return _of_one_length(p for p in both if p[0].seed == p[1].seed and _cut_alike(p))
-    trainings = side.get(claim.model, ())
-    if isinstance(claim, Claim) and claim.epoch is not None:
-        reached = sorted(trainings, key=lambda r: len(r.history))
-        return [(r,) for r in {r.seed: r for r in reached}.values()]
-    return _of_one_length((r,) for r in trainings)
+        found = [p for p in both if p[0].seed == p[1].seed and _cut_alike(p)]
+    else:
+        least = claim.epoch if isinstance(claim, Claim) and claim.epoch else 1
+        found = [(r,) for r in side.get(claim.model, ()) if len(r.history) >= least]
+    chosen = _of_one_kind(found, lambda each: [r.recipe for r in each], _newest)
+    if not isinstance(claim, Claim) or claim.epoch is None:
+        chosen = _of_one_kind(chosen, _lengths, _lengths)
+    return list({each[0].seed: each for each in chosen}.values())
 
 
-def _of_one_length(found: Iterable[tuple[Record, ...]]) -> list[tuple[Record, ...]]:
-    by_length: dict[tuple[int, ...], dict[int, tuple[Record, ...]]] = {}
+def _of_one_kind(
+    found: Iterable[Each], kind: Callable[[Each], Any], rank: Callable[[Each], Any]
+) -> list[Each]:
+    """Return what is of one kind: one with enough seeds, and of these the highest in rank."""
+    groups: dict[str, list[Each]] = {}
     for each in found:
-        by_length.setdefault(tuple(map(_epochs, each)), {})[each[0].seed] = each
-    ranked = sorted(by_length, key=lambda n: (min(len(by_length[n]), FEWEST_SEEDS), n))
-    return list(by_length[ranked[-1]].values()) if ranked else []
+        groups.setdefault(repr(kind(each)), []).append(each)
+
+    def worth(group: list[Each]) -> tuple[int, Any]:
+        return min(len({each[0].seed for each in group}), FEWEST_SEEDS), max(map(rank, group))
+
+    return max(groups.values(), key=worth, default=[])
+
+
+def _newest(each: Each) -> datetime:
+    return max(r.started_at for r in each)
+
+
+def _lengths(each: Each) -> tuple[int, ...]:
+    return tuple(map(_epochs, each))
 
 
 def _cut_alike(trainings: Sequence[Record]) -> bool:
