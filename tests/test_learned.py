@@ -304,11 +304,11 @@ def test_learning_fills_pictures_for_each_model() -> None:
 
 def test_pictures_of_a_session_are_bounded() -> None:
     """Of many models the smallest have pictures of their own, and the pictures say so."""
-    records = [r for i in range(12) for r in seeds(1, model=f"model_{i}")]
+    records = [r for i in range(15) for r in seeds(1, model=f"model_{i}")]
     made = learned_charts.of_trainings(records)
 
     assert len(made) == 2 * learned_charts.MOST_MODELS + 1
-    assert "Of the 12 models of the session" in made[0].caption
+    assert "Of the 15 models of the session" in made[0].caption
 
 
 def test_curves_are_drawn_as_they_were_recorded() -> None:

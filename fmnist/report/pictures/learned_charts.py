@@ -41,7 +41,7 @@ from fmnist.report.pictures.picture import (
 )
 from fmnist.report.studies import of_none
 
-MOST_MODELS: Final = 8
+MOST_MODELS: Final = 12
 """That a session has pictures of their own of."""
 CURVE_COLOURS: Final = {"training": "#009E73", "validation": "#CC79A7", "test": "#8C8C8C"}
 """None is a backend's; all are seen on white and on black."""
