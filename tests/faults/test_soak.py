@@ -16,6 +16,7 @@ def test_long_session_does_not_grow(tmp_path: Path) -> None:
     site = Site(tmp_path, tmp_path / "results", options=options(PROCESSES))
     watched = soak(site, site.command())
 
+    assert watched.status == 0
     trained = [key for key in counted(site.records()) if key.startswith("train ")]
     assert len(trained) == len(watched.rss_bytes) >= 300
     assert watched.growth < MOST_GROWTH
