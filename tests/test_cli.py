@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from samples import failed, pair, record
+from pyarrow import csv, parquet
+from samples import failed, learned, noise, pair, record
 
 from fmnist import __version__, grid, models
 from fmnist.cli import main
@@ -199,3 +200,100 @@ def test_precision_without_peaks_is_refused() -> None:
 def test_version_is_the_packages_own() -> None:
     """The version on the command line is the one of the package."""
     assert __version__ in call("--version").output
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize(("rows", "n"), [("rounds", 2 * (4 + 2 + 2)), ("records", 2)])
+def test_export_writes_a_table(
+    records_file: Path, tmp_path: Path, name: str, rows: str, n: int
+) -> None:
+    """Epochs, predictions and latencies, or records, come out as CSV or Parquet, a row each."""
+    target = tmp_path / name
+    result = call("export", str(records_file), "--to", str(target), "--rows", rows)
+
+    assert (result.exit_code, result.output) == (0, f"wrote {target}\n")
+    read_table = csv.read_csv if target.suffix == ".csv" else parquet.read_table
+    assert read_table(target).num_rows == n
+
+
+def test_export_of_nothing_leaves_nothing(tmp_path: Path) -> None:
+    """Another kind of file is refused, and files without a record make no empty table."""
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    target = tmp_path / "out.csv"
+    refused = call("export", str(empty), "--to", str(tmp_path / "out.xlsx"))
+    nothing = call("export", str(empty), "--to", str(target))
+
+    assert (refused.exit_code, nothing.exit_code) == (2, 2)
+    assert "--to must end in .csv or .parquet" in refused.output
+    assert "no records" in nothing.output
+    assert not target.exists()
+
+
+def test_report_writes_page_and_pictures(records_file: Path, tmp_path: Path) -> None:
+    """`--html` and `--pictures` write what they name, each picture as SVG and PNG."""
+    page, folder = tmp_path / "page.html", tmp_path / "pictures"
+    result = call("report", str(records_file), "--html", str(page), "--pictures", str(folder))
+
+    assert result.exit_code == 0
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(list(folder.glob("*.svg"))) == len(list(folder.glob("*.png"))) > 0
+
+
+def test_report_prints_epochs_or_says_that_there_are_none(tmp_path: Path) -> None:
+    """`--epochs` prints a table for each training; without any history it is an error."""
+    trained, raced = tmp_path / "trained.jsonl", tmp_path / "raced.jsonl"
+    append(learned(), trained)
+    append(noise(), raced)
+    found, none = call("report", "--epochs", str(trained)), call("report", "--epochs", str(raced))
+
+    assert found.exit_code == 0
+    assert "Epochs of dense3 on TensorFlow" in found.output
+    assert none.exit_code == 2
+    assert "no training in these files has a history" in none.output
+
+
+def test_publish_removes_what_no_record_makes(tmp_path: Path) -> None:
+    """A picture that no record makes is named by `--check`, and removed; damage is an error."""
+    (tmp_path / "docs").mkdir()
+    blocks = "\n".join(f"{BEGIN.format(b)}\n{END.format(b)}" for b in BLOCKS)
+    (tmp_path / "README.md").write_text(blocks)
+    raw = tmp_path / "results" / "raw" / "s.jsonl"
+    for made in pair():
+        append(made, raw)
+    call("publish", "--root", str(tmp_path))
+    old = tmp_path / "results" / "pictures" / "old.svg"
+    old.write_text("")
+    checked = call("publish", "--check", "--root", str(tmp_path))
+    assert checked.exit_code == 2
+    assert str(old) in checked.output
+
+    assert f"removed {old}" in call("publish", "--root", str(tmp_path)).output
+    assert not old.exists()
+    raw.write_text("{}\n")
+    assert "raw" in (broken := call("publish", "--root", str(tmp_path))).output
+    assert broken.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--resume", "raw/s.jsonl"], "--resume is for sessions of one host"),
+        (["--python", "jax=python3"], "--python: with --hosts, start the command itself"),
+    ],
+)
+def test_hosts_are_started_anew_and_by_their_own_python(option: list[str], message: str) -> None:
+    """What a session of several hosts cannot do is refused before any of them is waited for."""
+    result = call("scale", "--hosts", "a:1,b:1", "--host", "0", *option)
+
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "--hosts and --host come together" in call("scale", "--host", "0").output
+
+
+def test_projects_are_left_out_of_what_goes_on() -> None:
+    """`reproduce KEY --resume` is refused: a session is resumed by what it began with."""
+    result = call("reproduce", "uta", "--resume", "raw/s.jsonl")
+
+    assert result.exit_code == 2
+    assert "leave KEY out" in result.output

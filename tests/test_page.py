@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from samples import CONV, counted, failed, noise, pair, parity, record
+from samples import CONV, certificate, counted, failed, noise, pair, parity, record
 
 from fmnist.record import Record
 from fmnist.report.cells import cell_tables
@@ -271,3 +271,15 @@ def test_large_sets_leave_out_details_and_say_so() -> None:
 def test_little_is_a_page_too(records: list[Record], said: str) -> None:
     """No record, only failures, one backend, a smoke run: a page that says so."""
     assert said in Document(page([records])).words
+
+
+def test_doubt_stands_in_the_row_of_its_cell() -> None:
+    """A cell that reached a new level, and work that differs, are said in their own columns."""
+    jump = {"epoch_s": (1.0,) * 10 + (3.0,) * 10}
+    apart = certificate(differences={"outputs": 1e-2, "first_loss": 2e-7})
+    doubted = [record(**jump), record(**jump, backend="jax"), parity(parity=apart)]
+    sound = [*pair(session="sound"), parity(session="sound")]
+    rows = list(Document(page([doubted, sound])).cells())
+
+    told = {(row["steady"][0], row["same work"][0]) for row in rows}
+    assert told == {("no: process 0", "DIFFERS"), ("not tested", "the same")}
