@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from on_backend import answer
 from samples import record
@@ -103,6 +103,7 @@ def test_what_describes_no_model_is_refused(name: str, said: str) -> None:
     assert said in str(refused.value)
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1, max_size=12).map("-".join))
 def test_any_words_are_a_model_or_an_error(name: str) -> None:
     """A name is either refused, or one model with that very name and a size that is allowed."""
@@ -114,6 +115,7 @@ def test_any_words_are_a_model_or_an_error(name: str) -> None:
     assert 10 < found.parameters <= blueprint.MOST_PARAMETERS
 
 
+@settings(deadline=None)
 @given(st.text(max_size=150))
 def test_any_text_is_a_model_or_a_value_error(name: str) -> None:
     """No text brings the parser down, and what it takes names a file safely."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import signal
@@ -112,6 +112,7 @@ def test_edges_are_found_where_they_are() -> None:
     assert list(found.values()) == [True, True, False, False]
 
 
+@settings(deadline=None)
 @given(
     *(st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.sampled_from(PADDINGS)),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist import data
@@ -196,6 +196,7 @@ def test_a_folder_in_the_place_of_a_file_counts_as_missing(small: Path) -> None:
         data.locate(small, {})
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=64), suffix=st.sampled_from(["", ".gz"]))
 def test_any_bytes_are_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
@@ -207,6 +208,7 @@ def test_any_bytes_are_refused(
         data.read_idx(path, data.FILES[LABELS])
 
 
+@settings(deadline=None)
 @given(body=st.binary(min_size=3, max_size=3))
 def test_only_the_published_body_passes(
     tmp_path_factory: pytest.TempPathFactory, body: bytes

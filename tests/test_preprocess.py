@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
@@ -115,6 +115,7 @@ def test_resize_keeps_left_left_and_top_top() -> None:
     assert not resized[:, :13].any()
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=40)))
 def test_resize_never_leaves_the_range_of_the_pixels(images: Pixels) -> None:
     """No ringing: nothing gets darker or brighter than what was there."""
@@ -252,6 +253,7 @@ def test_sample_is_stratified_and_draws_each_row_once() -> None:
     assert np.array_equal(labels[drawn], drawn_labels)
 
 
+@settings(deadline=None)
 @given(n=st.integers(10, 200), seed=st.integers(0, 2**32 - 1))
 def test_any_sample_has_n_rows_and_every_class_in_its_share(n: int, seed: int) -> None:
     """From one image of each class up to all images but one, no class is off by more than 1."""

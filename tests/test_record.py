@@ -307,6 +307,7 @@ def test_line_laid_out_anew_is_the_same_record(original: Record) -> None:
     assert Record.from_json(backwards) == original
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
 def test_packed_bits_come_back(recognised: list[bool]) -> None:
     """Which of n images were recognised survives as text, for any n."""

@@ -26,6 +26,7 @@ def test_geometric_mean_of_known_values() -> None:
     assert estimate.n == 3
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=40))
 def test_bare_mean_is_that_of_the_estimate(values: list[float]) -> None:
     """The mean without an interval is the mean with one, to the last digit."""
@@ -408,6 +409,7 @@ def test_mcnemar_needs_the_same_trials() -> None:
         stats.mcnemar(np.ones(3, bool), np.ones(2, bool))
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=2, max_size=20), st.floats(0.5, 2))
 def test_intervals_and_p_values_are_scipy_s(values: list[float], factor: float) -> None:
     """The mean's interval and both kinds of p value are those of SciPy's own t test."""
