@@ -20,6 +20,7 @@ OPENED = ("data", "lessons", "session", "training")
 MAY_IMPORT = {
     "grid": set(),
     "options": {"grid"},
+    "pytest_options": {"options"},
     "measure": set(),
     "stats": set(),
     "machine": set(),

@@ -64,8 +64,7 @@ def run_fleet(planned: Plan, observer: Observer, fleet: Fleet) -> Iterator[Recor
     """
     with planned.begun():
         landed = Landed(planned)
-        landed.set_rest_aside()
-        for record in landed.earlier():
+        for record in landed.set_rest_aside():
             observer.found(record)
         units = (u for u in units_of(planned, os.environ) if u.key not in landed.done)
         for unit, outcome in fleet.outcomes(units):
@@ -94,21 +93,21 @@ class Landed:
             if note.refusal is None:
                 self.done.add(note.unit)
 
-    def set_rest_aside(self) -> None:
-        """Take the records of units that are not whole out of the session's file."""
+    def set_rest_aside(self) -> list[Record]:
+        """Take the records of units that are not whole out of the file; return the others."""
+        path = self._planned.records_path
+        if not path.exists():
+            return []
         of_whole = {
             group[0].model
             for group in self._planned.groups
             if min(cell.id for cell in group) in self.done
         }
-        rest = {(r.task, r.cell, r.process) for r in self.earlier() if r.model not in of_whole}
+        records, _ = read(path)
+        rest = {(r.task, r.cell, r.process) for r in records if r.model not in of_whole}
         if rest:
-            resume.set_aside(self._planned.records_path, rest, failed_too=True)
-
-    def earlier(self) -> list[Record]:
-        """Return what the session's file holds."""
-        path = self._planned.records_path
-        return read(path)[0] if path.exists() else []
+            resume.set_aside(path, rest, failed_too=True)
+        return [r for r in records if r.model in of_whole]
 
     def take(self, unit: Unit, outcome: Outcome) -> Sequence[Record]:
         """Write a unit's records to the disk, and note where they came from; return them."""

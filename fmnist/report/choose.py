@@ -204,9 +204,14 @@ def row_key(record: Record) -> tuple[Any, ...]:
     return (record.model, *(getattr(record, name) for name in CELL_COLUMNS))
 
 
+def epochs_of(record: Record) -> int:
+    """Return how many epochs a whole training had; its recipe's where `epochs_given` tells none."""
+    return epochs_given(record) or record.recipe.epochs
+
+
 def was_cut(record: Record) -> bool:
     """Tell whether a whole training had fewer epochs than its recipe."""
-    return (epochs_given(record) or record.recipe.epochs) < record.recipe.epochs
+    return epochs_of(record) < record.recipe.epochs
 
 
 def trained_key(record: Record) -> tuple[Any, ...]:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from fmnist import data
 from fmnist.grid import PRESETS
-from fmnist.record import Record
+from fmnist.record import Record, Task
 from fmnist.report.choose import good, node_of
 from fmnist.report.render import LONGEST_TEXT, inert, joined
 from fmnist.report.reproduction import STUDY as REPRODUCTION
 
-STAND_IN: Final = "stand-in"
 MEANINGLESS: Final = "smoke"
 
 
@@ -21,8 +21,8 @@ def _modes(records: Sequence[Record]) -> bool:
     return len({r.mode for r in good(records, "train")}) > 1
 
 
-def _has(*tasks: str) -> Callable[[Sequence[Record]], bool]:
-    return lambda records: any(r.task in tasks and r.failure is None for r in records)
+def _has(*tasks: Task) -> Callable[[Sequence[Record]], bool]:
+    return lambda records: any(good(records, task) for task in tasks)
 
 
 KINDS: Final[Mapping[str, Callable[[Sequence[Record]], bool]]] = {
@@ -66,7 +66,7 @@ def rank(records: Sequence[Record]) -> tuple[Any, ...]:
     """
     first = records[0]
     return (
-        first.dataset != STAND_IN,
+        first.dataset != data.STAND_IN,
         first.preset != MEANINGLESS,
         -[*KINDS, ""].index(kind(records)),
         list(PRESETS).index(first.preset),

@@ -20,12 +20,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 import fmnist
+from fmnist import data
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.cells import cell_tables
 from fmnist.report.choose import good, node_of, placed_name
 from fmnist.report.headline import headline
-from fmnist.report.kinds import MEANINGLESS, STAND_IN, rank, title
+from fmnist.report.kinds import MEANINGLESS, rank, title
 from fmnist.report.pictures import plots
 from fmnist.report.pictures.picture import Picture
 from fmnist.report.render import LONGEST_TEXT, Table, inert, joined
@@ -199,7 +200,7 @@ def _bare(records: Sequence[Record]) -> Section:
 def _notices(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what must be known before any figure of a session is read."""
     return (
-        *([STAND_IN_NOTICE] if any(r.dataset == STAND_IN for r in records) else []),
+        *([STAND_IN_NOTICE] if any(r.dataset == data.STAND_IN for r in records) else []),
         *([MEANINGLESS_NOTICE] if any(r.preset == MEANINGLESS for r in records) else []),
     )
 

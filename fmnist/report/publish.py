@@ -194,10 +194,10 @@ def _study(
 def _trust(runs: Iterable[Sequence[Record]]) -> str:
     """Return what a session on the real data found out about itself: the newest of most pairs."""
 
-    def pairs(run: Sequence[Record]) -> tuple[int, datetime]:
+    def order(run: Sequence[Record]) -> tuple[int, datetime]:
         return len(good(run, "noise")), run[0].started_at
 
-    for run in sorted(runs, key=pairs, reverse=True):
+    for run in sorted(runs, key=order, reverse=True):
         opening = [trust_tables.noise(run), trust_tables.parity(run)]
         if run[0].dataset == "fashion-mnist" and None not in opening:
             return "\n\n".join(render(t, "markdown").rstrip() for t in opening if t is not None)

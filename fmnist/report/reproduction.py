@@ -15,7 +15,7 @@ from typing import Any, Final
 from fmnist import stats
 from fmnist.grid import BACKENDS
 from fmnist.record import EpochResult, Record
-from fmnist.report.choose import epochs_given, good, was_cut
+from fmnist.report.choose import epochs_of, good, was_cut
 from fmnist.report.render import NOTHING, Table, bracketed, percent
 from fmnist.report.terms import terms_of
 from fmnist.stats import Estimate
@@ -52,6 +52,7 @@ class Finding:
         higher_is_better: for the figure.
         shown: the estimate as the table has it.
         gap: by how much the estimate is above the reference, as the table has it.
+        cut: after how many epochs of how many the trainings ended; empty if they are whole.
     """
 
     estimate: Estimate
@@ -59,6 +60,7 @@ class Finding:
     higher_is_better: bool
     shown: str
     gap: str
+    cut: str = ""
 
     @property
     def verdict(self) -> str | None:
@@ -88,19 +90,20 @@ def sides(records: Sequence[Record]) -> dict[tuple[str, ...], dict[str, list[Rec
 
 def finding(claim: Claim | Order | NoGainAfter, side: Side) -> Finding | None:
     """Return what a claim comes to; None where what it speaks of was not trained so far."""
+    compared = _compared(claim, side)
     if isinstance(claim, Claim):
-        found = _of_figure(claim, side)
+        found = _of_figure(claim, compared)
+    elif isinstance(claim, Order):
+        found = _of_order(claim, compared)
     else:
-        found = _of_order(claim, side) if isinstance(claim, Order) else _of_no_gain(claim, side)
-    if found is None or not (cut := _cut(claim, side)):
-        return found
-    return replace(found, shown=f"{found.shown} {cut}")
+        found = _of_no_gain(claim, compared)
+    return found and replace(found, cut=_cut(claim, compared))
 
 
-def _of_figure(claim: Claim, side: Side) -> Finding | None:
+def _of_figure(claim: Claim, compared: Sequence[Each]) -> Finding | None:
     values = [
         value
-        for (record,) in _compared(claim, side)
+        for (record,) in compared
         if (value := figure(record, claim.figure, claim.epoch)) is not None
     ]
     if not values:
@@ -114,10 +117,10 @@ def _of_figure(claim: Claim, side: Side) -> Finding | None:
     )
 
 
-def _of_order(claim: Order, side: Side) -> Finding | None:
+def _of_order(claim: Order, compared: Sequence[Each]) -> Finding | None:
     """Return by how much the better model is better, seed by seed."""
     sign = 1 if claim.figure.endswith("_accuracy") else -1
-    figures = [[figure(r, claim.figure, None) for r in pair] for pair in _compared(claim, side)]
+    figures = [[figure(r, claim.figure, None) for r in pair] for pair in compared]
     gains = [
         sign * (better - worse)
         for better, worse in figures
@@ -126,10 +129,10 @@ def _of_order(claim: Order, side: Side) -> Finding | None:
     return _of_gains(gains, _shower(claim.figure))
 
 
-def _of_no_gain(claim: NoGainAfter, side: Side) -> Finding | None:
+def _of_no_gain(claim: NoGainAfter, compared: Sequence[Each]) -> Finding | None:
     """Return how much the best epoch up to the claim's is above the best one after it."""
     gains = []
-    for (record,) in _compared(claim, side):
+    for (record,) in compared:
         found = [e.validation_accuracy for e in record.history if e.validation_accuracy is not None]
         if len(found) > claim.epoch:
             gains.append(max(found[: claim.epoch]) - max(found[claim.epoch :]))
@@ -174,26 +177,22 @@ def _newest(each: Each) -> datetime:
 
 
 def _lengths(each: Each) -> tuple[int, ...]:
-    return tuple(map(_epochs, each))
+    return tuple(map(epochs_of, each))
 
 
 def _cut_alike(trainings: Sequence[Record]) -> bool:
     """Tell whether one `--epochs` makes them: what it cut ends there, and what is whole by then."""
-    cut = {_epochs(r) for r in trainings if was_cut(r)}
-    return not cut or max(map(_epochs, trainings)) == min(cut)
+    cut = {epochs_of(r) for r in trainings if was_cut(r)}
+    return not cut or max(map(epochs_of, trainings)) == min(cut)
 
 
-def _epochs(record: Record) -> int:
-    return epochs_given(record) or record.recipe.epochs
-
-
-def _cut(claim: Claim | Order | NoGainAfter, side: Side) -> str:
-    """Return after how many epochs of how many a side was cut; empty if it was not."""
+def _cut(claim: Claim | Order | NoGainAfter, compared: Sequence[Each]) -> str:
+    """Return after how many epochs of how many trainings were cut; empty if they were not."""
     if isinstance(claim, Claim) and claim.epoch is not None:
         return ""
-    for found in _compared(claim, side):
+    for found in compared:
         if any(map(was_cut, found)):
-            told = dict.fromkeys(f"{_epochs(r)} of {r.recipe.epochs} epochs" for r in found)
+            told = dict.fromkeys(f"{epochs_of(r)} of {r.recipe.epochs} epochs" for r in found)
             return f"after {' against '.join(told)}"
     return ""
 
@@ -219,11 +218,8 @@ def figure(record: Record, name: str, epoch: int | None) -> float | None:
 def table(records: Sequence[Record]) -> Table | None:
     """Return the table of claims: the published figure, ours on each side, a verdict."""
     found = sides(records)
-    rows = [
-        (claim, [finding(claim, side) for side in found.values()])
-        for claim in CLAIMS
-        if any(finding(claim, side) is not None for side in found.values())
-    ]
+    every = [(claim, [finding(claim, side) for side in found.values()]) for claim in CLAIMS]
+    rows = [(claim, findings) for claim, findings in every if any(findings)]
     if not rows:
         return None
     judged = _may_judge(learned(records))
@@ -282,7 +278,7 @@ def _cells(found: Finding | None, *, judged: bool) -> tuple[str, str, str]:
         verdict = f"{NOT_REPRODUCED} ({found.gap})"
     else:
         verdict = found.verdict
-    return found.shown, str(found.estimate.n), verdict
+    return f"{found.shown} {found.cut}".rstrip(), str(found.estimate.n), verdict
 
 
 def sentences(records: Sequence[Record]) -> list[str]:
@@ -291,21 +287,22 @@ def sentences(records: Sequence[Record]) -> list[str]:
         return []
     made = []
     for place, side in sides(records).items():
-        verdicts = {
-            claim: found.verdict
+        judged = {
+            claim: found
             for claim in CLAIMS
             if (found := finding(claim, side)) is not None and found.verdict is not None
         }
-        if not verdicts:
+        if not judged:
             continue
-        missed = [claim for claim, verdict in verdicts.items() if verdict == NOT_REPRODUCED]
+        missed = {c: found for c, found in judged.items() if found.verdict == NOT_REPRODUCED}
         listed = "; ".join(
-            " ".join(filter(None, (*_claimed(claim)[1:3], _cut(claim, side)))) for claim in missed
+            " ".join(filter(None, (*_claimed(claim)[1:3], found.cut)))
+            for claim, found in missed.items()
         )
-        cut = sum(bool(_cut(claim, side)) for claim in verdicts)
+        cut = sum(bool(found.cut) for found in judged.values())
         made.append(
             f"Reproduction on {BACKENDS[place[0]].title} ({', '.join(place[1:])}): "
-            f"{len(verdicts) - len(missed)} of {len(verdicts)} published claims are reproduced or "
+            f"{len(judged) - len(missed)} of {len(judged)} published claims are reproduced or "
             f"exceeded{f', not so: {listed}' if missed else ''}"
             f"{f'; {cut} by trainings that were cut' if cut else ''}."
         )

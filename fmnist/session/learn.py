@@ -7,7 +7,7 @@ timed for a table: trainings may share the machine with other work.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -97,19 +97,18 @@ def key_of(record: Record) -> Key:
 
 
 def run_learning(
-    plan: Plan, planned: Iterable[Training], observer: Observer, program: Program = None
+    plan: Plan, planned: Sequence[Training], observer: Observer, program: Program = None
 ) -> Iterator[Record]:
     """Run the trainings one after the other; yield each record once it is on the disk.
 
     What an earlier run of a resumed session has learned is yielded as it is.
     """
     done = {key_of(record): record for record in plan.done.values()}
-    trainings = list(planned)
-    for training in trainings:
+    for training in planned:
         if training.key in done:
             observer.found(done[training.key])
     with plan.begun():
-        for training in trainings:
+        for training in planned:
             yield done.get(training.key) or run(plan, training, observer, program)
 
 

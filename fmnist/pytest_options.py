@@ -1,7 +1,8 @@
 """The session's options for pytest, the same as `fmnist run` has.
 
 Loaded by `-p` in pyproject.toml and not from benchmarks/conftest.py: pytest must know an option
-before it looks for folders, or takes `smoke` in `--preset smoke` for one.
+before it looks for folders, or takes `smoke` in `--preset smoke` for one. It does not lie in `cli`,
+whose import takes seconds: every pytest starts with it.
 """
 
 import pytest
