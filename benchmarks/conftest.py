@@ -30,7 +30,7 @@ ENGINE: pytest.StashKey[Engine] = pytest.StashKey()
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Check the whole plan before anything is collected. Raises UsageError for bad input."""
     config = session.config
-    if not config.getoption("benchmark_only") or config.option.collectonly:
+    if not config.getoption("benchmark_only"):
         return
     try:
         planned = plan.make({o.name: config.getoption(o.flag) for o in OPTIONS})

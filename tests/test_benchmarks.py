@@ -194,3 +194,16 @@ def test_plain_pytest_runs_no_benchmark() -> None:
     assert answer.returncode == 0
     assert "tests/test_grid.py::" in answer.stdout
     assert "bench_" not in answer.stdout
+
+
+def test_collect_only_lists_what_a_session_would_run(tmp_path: Path) -> None:
+    """With --collect-only every benchmark that the options ask for is named, and none is run."""
+    answer = run_pytest(
+        *("--benchmark-only", "--collect-only", "-q", "--preset", "smoke"),
+        *("--models", "dense3", "--backends", "jax", f"--results={tmp_path}"),
+    )
+
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "::test_epoch[dense3-jax-cpu-stock-b100-float32]" in answer.stdout
+    assert "tensorflow-cpu" not in answer.stdout
+    assert list(tmp_path.iterdir()) == []
