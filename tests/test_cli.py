@@ -1,5 +1,6 @@
 """The command line, as a person uses it."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,54 @@ def test_doctor_measures_peaks(precision: str) -> None:
         assert row[5] == precision.removeprefix("mixed_")
         assert all(float(figure) > 0 for figure in (row[3], row[6]))
     assert "2 n³ operations" in result.output
+
+
+@pytest.fixture
+def only_jax(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that has JAX alone: where `sys.modules` has None, Python finds no package."""
+    monkeypatch.setenv("FMNIST_DATA", "stand-in")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+
+
+@pytest.mark.usefixtures("only_jax")
+def test_doctor_tells_what_is_missing_and_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that is not there has its command; one that crashes has its reason, status 1."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_no_such_flag")
+    found = call("doctor")
+    peaks = call("doctor", "--peaks")
+
+    assert (found.exit_code, peaks.exit_code) == (1, 1)
+    install = grid.BACKENDS["tensorflow"].install["cpu"]
+    assert f"tensorflow: not installed: {install}" in found.output
+    assert "jax on cpu: BROKEN: " in found.output
+    assert "jax on cpu: BROKEN: " in peaks.output
+    assert "--xla_no_such_flag" in peaks.output
+
+
+@pytest.mark.usefixtures("only_jax")
+def test_doctor_names_a_broken_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A keras.json that Keras would ignore silently is named, and what it keeps from running."""
+    (tmp_path / "keras.json").write_text("{")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    found = call("doctor")
+    peaks = call("doctor", "--peaks")
+
+    assert found.exit_code == 1
+    assert f"broken: {tmp_path / 'keras.json'}: " in found.output
+    assert f"jax on cpu: cannot be used: {tmp_path / 'keras.json'}: " in found.output
+    assert f"jax on cpu: cannot be used: {tmp_path / 'keras.json'}: " in peaks.output
+
+
+@pytest.mark.usefixtures("only_jax")
+def test_layers_that_keras_cannot_tell_have_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the backend crashes while it builds a model, its last words are the error."""
+    monkeypatch.setenv("XLA_FLAGS", "--xla_no_such_flag")
+    result = call("models", "softmax_regression")
+
+    assert result.exit_code == 1
+    assert "--xla_no_such_flag" in result.output
 
 
 def test_precision_without_peaks_is_refused() -> None:

@@ -378,6 +378,15 @@ def test_reference_kernel_takes_the_machine_out(files: Files) -> None:
         assert math.log(relative_high / relative_low) > math.log(high / low)
 
 
+def test_ratio_of_too_few_rounds_has_no_interval(files: Files) -> None:
+    """One process of one round tells a ratio, and relative to the kernel one without interval."""
+    before, after = ([record(session=n, epoch_s=(2.0,)), *quiet(n)] for n in "ab")
+    (row,) = files.tables(before, after)[EPOCHS].rows
+
+    for column in ("after / before", "relative to the reference kernel"):
+        assert float(row[column]) == pytest.approx(1.0, abs=0.03)
+
+
 def test_reference_kernel_is_of_both_or_not_shown(files: Files) -> None:
     """One session without the kernel leaves the column out."""
     spikes = [{n: s for n, s in r.beside_s.items() if n != "reference"} for r in quiet("b")]

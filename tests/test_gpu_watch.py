@@ -1,5 +1,7 @@
 """GPUs are watched while an epoch runs. The tests have none: its library is stood in for."""
 
+import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +65,23 @@ def test_watch_looks_at_the_devices_that_train(
     assert found.throttled == throttled
 
 
+def test_watch_looks_while_an_epoch_runs() -> None:
+    """A look is taken before the epoch's end, by a thread of the parent."""
+    looked = threading.Event()
+
+    def clock(_handle: int, _kind: int) -> int:
+        looked.set()
+        return 1_500
+
+    watch = GpuWatch(library(nvmlDeviceGetClockInfo=clock), "0", 1)
+    watch.start()
+    in_time = looked.wait(timeout=60)
+    found = watch.stop()
+
+    assert in_time
+    assert (found.lowest_clock_mhz, found.highest_clock_mhz) == (1_500, 1_500)
+
+
 def test_each_epoch_is_watched_for_itself() -> None:
     """What an epoch was throttled by is not told of the next one."""
     reasons = iter([2, 0, 0, 0])
@@ -108,6 +127,13 @@ def test_machine_without_a_driver_says_so() -> None:
         pytest.skip("this machine has NVIDIA's driver")
 
     assert found.startswith("the driver's library says: ")
+
+
+def test_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without nvidia-ml-py the sentence says how to get it."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+    assert gpu_watch.driver() == "nvidia-ml-py is not installed: pip install nvidia-ml-py"
 
 
 def test_processor_is_not_watched(make_plan: Callable[..., Plan]) -> None:

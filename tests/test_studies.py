@@ -189,6 +189,24 @@ def test_studies_are_among_the_tables_and_pictures() -> None:
     assert not studies.tables([learned()])
 
 
+def test_ladder_is_drawn_of_one_device_and_mode() -> None:
+    """Rungs that were trained in two modes are drawn of the first one, and the picture says so.
+
+    An accuracy of one seed has no interval: it is drawn as its value alone.
+    """
+    rungs = ablation.ladder()[:2]
+    records = [
+        record
+        for mode in ("stock", "tuned")
+        for record in of_entrants(rungs, ablation.NAME, [(0.70,), (0.80,)], mode=mode)
+    ]
+    (drawn,) = [p for p in plots.of_session(records) if p.name == "ablation"]
+    marks = [row for data in drawn.spec["datasets"].values() for row in data]
+
+    assert [(m["low"], m["accuracy"], m["high"]) for m in marks] == [(70, 70, 70), (80, 80, 80)]
+    assert "Shown: cpu, stock, float32; the table has the others." in str(drawn.spec["title"])
+
+
 def test_study_is_told_as_one() -> None:
     """Its trainings have no table, picture or sentence of each model beside those of the study."""
     records = [*ladder_records(), *ladder_records(backend="jax")]
