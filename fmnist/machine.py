@@ -4,8 +4,10 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import uuid
 from functools import cache
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +137,23 @@ def disturbances() -> list[str]:
         found.append("the machine runs on battery: clocks are lowered")
     if psutil.swap_memory().used > 0 and psutil.virtual_memory().percent > FULL_MEMORY_PERCENT:
         found.append("memory is nearly full and swap is in use")
+    if sys.dont_write_bytecode and not _has_bytecode("keras"):
+        found.append(
+            "packages have no bytecode and PYTHONDONTWRITEBYTECODE keeps it from being written: "
+            "each process compiles all it imports, and import times hold that"
+        )
     found += [
         f"GPU {gpu['index']} has {gpu['memory.used']} in use by others"
         for gpu in gpus()
         if _mib(gpu["memory.used"]) > IDLE_GPU_MIB
     ]
     return found
+
+
+def _has_bytecode(package: str) -> bool:
+    """Tell whether a package's first module was compiled; also where there is no such package."""
+    spec = find_spec(package)
+    return spec is None or not spec.origin or Path(cache_from_source(spec.origin)).exists()
 
 
 def _mib(text: str) -> int:

@@ -3,7 +3,10 @@
 import getpass
 import json
 import os
+import py_compile
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +14,8 @@ import psutil
 import pytest
 
 from fmnist import machine
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_facts_can_be_kept_and_name_nobody() -> None:
@@ -101,6 +106,24 @@ def test_what_makes_clocks_and_memory_uneven_is_told(
     told = "; ".join(machine.disturbances())
 
     assert all(word in told for word in ("'powersave'", "battery", "swap")), told
+
+
+def test_packages_without_bytecode_are_told(tmp_path: Path) -> None:
+    """Where Python may not write bytecode and Keras has none, each import compiles it anew."""
+    (tmp_path / "keras").mkdir()
+    (tmp_path / "keras" / "__init__.py").touch()
+    code = "from fmnist import machine; print(machine.disturbances())"
+
+    def told(**environ: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", **environ}
+        command = [sys.executable, "-c", code]
+        answer = subprocess.run(command, env=environment, capture_output=True, check=True)
+        return answer.stdout.decode()
+
+    assert "import times hold that" in told(PYTHONDONTWRITEBYTECODE="1")
+    assert "import times hold that" not in told(PYTHONDONTWRITEBYTECODE="")
+    py_compile.compile(str(tmp_path / "keras" / "__init__.py"))
+    assert "import times hold that" not in told(PYTHONDONTWRITEBYTECODE="1")
 
 
 def test_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
