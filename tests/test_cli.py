@@ -197,6 +197,7 @@ def only_jax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_jax")
 def test_doctor_tells_what_is_missing_and_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that is not there has its command; one that crashes has its reason, status 1."""
