@@ -80,8 +80,10 @@ KINDS: Mapping[str, Kind] = {
     ),
     "trained": Kind(
         lambda planned: planned.cells,
-        lambda engine, cell, observer: launch.run_processes(
-            engine.plan, engine.wanted_beside(cell, "trained"), observer, engine.next_share()
+        lambda engine, cell, observer: list(
+            launch.run_processes(
+                engine.plan, engine.wanted_beside(cell, "trained"), observer, engine.next_share()
+            )
         ),
     ),
     "started": Kind(

@@ -72,7 +72,7 @@ def test_environments_of_a_cell_form_one_group(
 def test_workers_run_in_their_environment(make_plan: MakePlan) -> None:
     """Two versions of Keras, built by uv, train the same cell in turn and stand side by side."""
     plan = make_plan(backends="jax", env=[f"old={OLD}", "new=keras"], rounds=2)
-    records = launch.run_processes(plan, plan.cells, Recorder())
+    records = list(launch.run_processes(plan, plan.cells, Recorder()))
 
     assert [r.failure for r in records] == [None, None]
     versions = {r.environment: r.versions["keras"] for r in records}

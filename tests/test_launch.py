@@ -125,7 +125,7 @@ def test_starts_are_fresh_processes_in_turn(make_plan: MakePlan, trace: Path) ->
 def test_processes_turn_the_order_round(make_plan: MakePlan, trace: Path) -> None:
     """Three processes of each cell are three records each, and the side that begins alternates."""
     plan = make_plan(rounds=1, processes=3)
-    records = launch.run_processes(plan, plan.cells, Recorder(), program=fake(trace))
+    records = list(launch.run_processes(plan, plan.cells, Recorder(), program=fake(trace)))
 
     a, b = (cell.backend for cell in plan.cells)
     assert [(r.backend, r.process) for r in records] == [

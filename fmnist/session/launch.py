@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
@@ -550,19 +550,21 @@ def run_processes(
     observer: Observer,
     share: Share | None = None,
     program: Program = None,
-) -> list[Record]:
-    """Run a group in one fresh process of each cell after the other; return all records.
+) -> Iterator[Record]:
+    """Run a group in one fresh process of each cell after the other; yield each record.
 
     As many as the plan says, or as the group's share of the budget allows. The order of the cells
-    turns round with every process.
+    turns round with every process. No record is kept, but for a share to judge.
     """
-    records: list[Record] = []
+    judged: list[Record] = []
     process = 0
-    while process < plan.processes or (share is not None and share.allows_another(records)):
+    while process < plan.processes or (share is not None and share.allows_another(judged)):
         turned = list(in_turn(cells, process))
-        records += run_group(plan, turned, observer, program=program, process=process)
+        records = run_group(plan, turned, observer, program=program, process=process)
+        if share is not None:
+            judged += records
+        yield from records
         process += 1
-    return records
 
 
 def run_startups(
