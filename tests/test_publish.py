@@ -1,9 +1,11 @@
 """Publishing: made from records alone, found stale when it differs."""
 
+import itertools
 import re
 from pathlib import Path
 
 import pytest
+import samples
 from samples import noise, pair, parity
 
 from fmnist import record
@@ -186,3 +188,18 @@ def test_headline_is_the_newest_full_session(root: Path) -> None:
     (page,) = (text for path, text in published.items() if path.parent.name == "machines")
     assert "session later" in page
     assert "session later" not in published[root / "README.md"]
+
+
+def test_table_of_modes_is_that_of_the_most_cells(root: Path) -> None:
+    """A later session of fewer cells in two modes does not replace one of more in the README."""
+    absent = publish.files(root)[root / "README.md"]
+    for name, models, day in (("most", ("dense3", "dense_wide"), 21), ("few", ("dense3",), 22)):
+        terms = {"session": name, "commit": name, "started_at": f"2026-11-{day}T00:00:00Z"}
+        for model, mode in itertools.product(models, ("stock", "tuned")):
+            made = samples.record(model=model, mode=mode, **terms)
+            record.append(made, root / "results" / "raw" / f"{name}.jsonl")
+    readme = publish.files(root)[root / "README.md"]
+
+    assert "No session in several modes on Fashion-MNIST is published yet." in absent
+    assert "session most" in readme
+    assert "session few" not in readme

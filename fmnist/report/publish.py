@@ -137,11 +137,11 @@ def _readme(
     full = [run for run in runs if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist")]
     blocks = (
         _headline(full, drawn),
-        _first(runs, tuned_tables.tuned, "session in several modes"),
+        _longest(runs, tuned_tables.tuned, "session in several modes"),
         _study(full, drawn, parameters.NAME, "frontier"),
         _study(full, drawn, ablation.NAME, "ablation"),
-        _first(runs, reproduction.table, "reproduction"),
-        _first(runs, leaderboard.leaderboard, "race"),
+        _longest(runs, reproduction.table, "reproduction"),
+        _longest(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
     )
     for name, block in zip(BLOCKS, blocks, strict=True):
@@ -149,17 +149,20 @@ def _readme(
     return text
 
 
-def _first(
+def _longest(
     runs: Iterable[Sequence[Record]],
     build: Callable[[Sequence[Record]], Table | None],
     what: str,
 ) -> str:
-    """Return the table of the first run on the real data that fills it."""
-    for run in runs:
-        table = build(run)
-        if run[0].dataset == "fashion-mnist" and table is not None:
-            return render(table, "markdown").rstrip()
-    return f"No {what} on Fashion-MNIST is published yet."
+    """Return the table with the most rows that a run on the real data fills, the first of equals.
+
+    So a session of a few models does not take the place of one of all.
+    """
+    real = (build(run) for run in runs if run[0].dataset == "fashion-mnist")
+    found = max(filter(None, real), key=lambda table: len(table.rows), default=None)
+    if found is None:
+        return f"No {what} on Fashion-MNIST is published yet."
+    return render(found, "markdown").rstrip()
 
 
 def _headline(
