@@ -81,7 +81,9 @@ class Watched:
 
     def left(self) -> list[psutil.Process]:
         """Return the workers that are still there."""
-        return psutil.wait_procs(list(self.workers), timeout=10)[1]
+        # Numbers of processes are given anew, and psutil cannot wait for one that is a thread's now.
+        running = [worker for worker in self.workers if worker.is_running()]
+        return psutil.wait_procs(running, timeout=10)[1]
 
 
 def soak(site: Site, command: Sequence[str]) -> Watched:
