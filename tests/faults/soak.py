@@ -81,7 +81,7 @@ class Watched:
 
     def left(self) -> list[psutil.Process]:
         """Return the workers that are still there."""
-        # Numbers of processes are given anew, and psutil cannot wait for one that is a thread's now.
+        # Numbers are given anew, and psutil cannot wait for one that is a thread's by now.
         running = [worker for worker in self.workers if worker.is_running()]
         return psutil.wait_procs(running, timeout=10)[1]
 
