@@ -25,6 +25,11 @@ def test_failed_cells_do_not_ask_for_more() -> None:
     assert precision([*processes(2.0, 2.0, 2.0), failed()]) == 0
 
 
+def test_first_process_is_always_allowed() -> None:
+    """Before anything was measured nothing is known of its precision: a process of each is run."""
+    assert Share(0.0, target=0.02).allows_another([])
+
+
 def test_narrow_enough_is_enough() -> None:
     """With time left, a third process is run; with three that agree, no fourth."""
     share = Share(3_600, target=0.02)

@@ -344,6 +344,18 @@ def test_what_differed_has_its_table(files: Files) -> None:
     }
 
 
+def test_fact_that_one_session_lacks_is_told(files: Files) -> None:
+    """A commit that is not known is said to be, and a fact that could not be read is a gap."""
+    machine = record().machine
+    before = trained("a", commit=None, machine={**machine, "l3_bytes": None})
+    after = trained("b", machine={**machine, "l3_bytes": 2**20})
+    rows = files.tables(before, after)[DIFFERED].rows
+    differed = {row["term"]: (row["before"], row["after"]) for row in rows}
+
+    assert differed["commit"] == ("unknown", "0123456789abcdef")
+    assert differed["machine: l3_bytes"] == ("-", "1048576")
+
+
 def test_what_is_the_same_is_one_line(files: Files) -> None:
     """Data set, preset, versions and the machine stand under the table where they agree."""
     terms = files.tables(session("a"), session("b"))[EPOCHS].terms

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import RESULT, counted, failed, noise, pair, parity, record
+from samples import RESULT, WATCHED, counted, failed, noise, pair, parity, record
 
 import fmnist
 from fmnist import grid
@@ -170,6 +170,16 @@ def test_epoch_carries_what_it_took_and_achieved() -> None:
     assert rows["epoch", 2]["validation_loss"] is None
     assert rows["predict", 1]["train_loss"] is None
     assert rows["first_epoch", 1]["processor_s"] is None
+
+
+def test_epoch_carries_what_its_gpu_did() -> None:
+    """Clocks and the reasons that held them down are in the row of their own epoch, as text."""
+    hot = WATCHED | {"throttled": ("SwPowerCap", "HwSlowdown")}
+    made = export.rounds([record(device="gpu", watched=[WATCHED, hot, WATCHED])])
+    rows = [row for row in csv.DictReader(io.StringIO(csv_text(made))) if row["what"] == "epoch"]
+
+    assert [row["throttled"] for row in rows] == ["", "SwPowerCap HwSlowdown", ""]
+    assert {row["lowest_clock_mhz"] for row in rows} == {"1900"}
 
 
 def test_epoch_carries_its_operations() -> None:

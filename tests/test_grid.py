@@ -35,6 +35,21 @@ def test_batch_size_below_one_is_refused() -> None:
         Cell("dense3", "jax", "cpu", batch_size=0)
 
 
+@pytest.mark.parametrize(
+    ("terms", "complaint"),
+    [
+        ({"replicas": 3, "hosts": 2, "batch_size": 90}, "3 replicas cannot be spread evenly"),
+        ({"replicas": 3}, "a batch of 100 images does not divide over 3"),
+        ({"replicas": 2, "mode": "tuned"}, "mode tuned is for one device, got 2 replicas"),
+        ({"hosts": 2}, "1 to as many hosts; got 1 replicas on 2 hosts"),
+    ],
+)
+def test_replicas_that_cannot_be_are_refused(terms: dict[str, Any], complaint: str) -> None:
+    """Replicas are as many on each host, take equal parts of a batch, and train as stock does."""
+    with pytest.raises(ValueError, match=complaint):
+        Cell("dense3", "jax", "cpu", **terms)
+
+
 @pytest.mark.parametrize("backend", grid.BACKENDS)
 def test_environment_is_the_cells_own(backend: str) -> None:
     """The child's backend is the cell's, whatever the parent's environment says."""

@@ -280,6 +280,14 @@ def test_history_of_two_machines_is_bad_input(tmp_path: Path) -> None:
     assert "day-1" not in chosen.output
 
 
+def test_history_of_no_records(tmp_path: Path) -> None:
+    """A folder without records is named as such."""
+    result = call(tmp_path)
+
+    assert result.exit_code == 2
+    assert "no record" in result.output
+
+
 def test_history_of_failures_only(tmp_path: Path) -> None:
     """Without a training record that did not fail there is nothing to show, and that is told."""
     path = tmp_path / "s.jsonl"

@@ -257,6 +257,18 @@ def test_studies_and_samples_are_named() -> None:
     assert set(names) == {"dense3, reproduce, 6,000 images", "dense3, ablation, 500 images"}
 
 
+def test_cut_training_is_told_by_its_name_alone() -> None:
+    """The name of a training that was cut says after how many epochs: the sentence adds none."""
+    whole, cut = (
+        " ".join(sentences(seeds(recipe=learned().recipe.model_dump() | {"epochs": n})))
+        for n in (4, 10)
+    )
+
+    assert "dense3 after 4 epochs: accuracy" in whole
+    assert "4 of 10 epochs: accuracy" in cut
+    assert "after 4 epochs" not in cut
+
+
 def test_session_that_only_learned_is_told_everywhere() -> None:
     """Headline, tables, page, export: what was learned is said, and nothing about times."""
     records = both()

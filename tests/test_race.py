@@ -89,6 +89,12 @@ def test_nonsense_is_refused(plan: Plan, varied: str, complaint: str) -> None:
         race.lineup(plan, 1, [varied])
 
 
+def test_recipe_that_watches_does_not_race(make_plan: MakePlan) -> None:
+    """A rate that is halved by the validation loss wants images that a race does not hold back."""
+    with pytest.raises(PlanError, match=r"conv_pool_dropout: .* fixed schedules"):
+        race.lineup(make_plan(models="conv_pool_dropout"), 1)
+
+
 def test_each_training_is_a_process_and_a_record(plan: Plan, trace: Path) -> None:
     """A record is on the disk for each training, with its own seed, recipe and role."""
     records = run(plan, race.lineup(plan, 2), *fake(trace))

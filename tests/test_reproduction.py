@@ -124,6 +124,17 @@ def test_training_that_was_cut_is_said() -> None:
     assert told[0].endswith("; 2 by trainings that were cut.")
 
 
+def test_backend_that_has_no_training_shows_a_gap() -> None:
+    """A claim of a model that one backend alone trained has no figure on the other one."""
+    records = [*conv_net(), *dense(0.8), *dense(0.8, backend="jax")]
+    table = reproduction.table(records)
+    assert table is not None
+    (row,) = [row for row in table.rows if row[1] == "lenet_dropout"]
+
+    assert row[4].startswith("+10.00")
+    assert row[7:] == ("-", "0", "-")
+
+
 def test_what_was_cut_is_compared_with_what_was_cut_alike() -> None:
     """Whole trainings of any session count; what was cut, where there are no three whole ones.
 

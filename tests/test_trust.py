@@ -146,6 +146,15 @@ def test_accuracy_of_seeds_is_compared() -> None:
     assert max(trust.p_of_images(records)) < 0.001
 
 
+def test_one_seed_tells_a_difference_without_an_interval() -> None:
+    """The accuracy of a certificate of one seed is its difference alone."""
+    table = trust_tables.parity([parity()])
+    assert table is not None
+    row = dict(zip(table.header, table.rows[0], strict=True))
+
+    assert "[" not in row["accuracy [points]"]
+
+
 def test_break_even_is_where_the_totals_cross() -> None:
     """5 s more for the first epoch and 1 s less for each other: ahead at the end of epoch 7."""
     table = trust_tables.break_even(
