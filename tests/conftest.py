@@ -1,6 +1,7 @@
 """What tests share: the real data, and a plan of the smallest size."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ from fmnist.session import plan
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a changed table be taken as the expected one, after a look at it."""
     parser.addoption("--overwrite", action="store_true", help="rewrite tests/expected")
+
+
+def pytest_configure() -> None:
+    """Have the processes that tests start hear SIGINT: a shell ignores it for what it runs in `&`.
+
+    The tests of signals that are ignored say so themselves.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

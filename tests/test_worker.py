@@ -195,7 +195,8 @@ def test_device_that_the_backend_does_not_see(make_plan: MakePlan, backend: str)
 @pytest.mark.parametrize("precision", grid.PRECISIONS)
 def test_every_precision_runs(make_plan: MakePlan, backend: str, precision: str) -> None:
     """Each precision that the grid offers trains a convnet on each backend."""
-    planned = make_plan(models="lenet_dropout", backends=backend, precision=precision, rounds=1)
+    terms = {"models": "lenet_dropout", "backends": backend, "precision": precision}
+    planned = make_plan(**terms, rounds=1, time_limit=900)  # a processor makes float16 from float32
     got = launch.run_group(planned, planned.cells, Recorder())[0]
 
     assert got.failure is None
