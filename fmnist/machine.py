@@ -20,6 +20,7 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 BUSY_LOAD_PER_CPU = 0.25
 FULL_MEMORY_PERCENT = 90
+MOST_WITHHELD = 0.01
 IDLE_GPU_MIB = 500
 GPU_QUERY = ("index", "name", "driver_version", "memory.total", "memory.used")
 
@@ -137,6 +138,11 @@ def disturbances() -> list[str]:
         found.append("the machine runs on battery: clocks are lowered")
     if psutil.swap_memory().used > 0 and psutil.virtual_memory().percent > FULL_MEMORY_PERCENT:
         found.append("memory is nearly full and swap is in use")
+    if (share := withheld()) > MOST_WITHHELD:
+        found.append(
+            f"since this machine started, its host has withheld {share:.0%} of the processor time "
+            "that it asked for: other guests compute there"
+        )
     if sys.dont_write_bytecode and not _has_bytecode("keras"):
         found.append(
             "packages have no bytecode and PYTHONDONTWRITEBYTECODE keeps it from being written: "
@@ -148,6 +154,17 @@ def disturbances() -> list[str]:
         if _mib(gpu["memory.used"]) > IDLE_GPU_MIB
     ]
     return found
+
+
+def withheld() -> float:
+    """Return the share of the wanted processor time that the host gave to other guests, in [0, 1].
+
+    Since the machine started, as Linux tells it; 0 elsewhere, and on a machine that is no guest.
+    """
+    times = psutil.cpu_times()
+    stolen: float = getattr(times, "steal", 0.0)
+    wanted = stolen + times.user + times.system
+    return stolen / wanted if wanted else 0.0
 
 
 def _has_bytecode(package: str) -> bool:

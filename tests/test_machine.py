@@ -108,6 +108,27 @@ def test_what_makes_clocks_and_memory_uneven_is_told(
     assert all(word in told for word in ("'powersave'", "battery", "swap")), told
 
 
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ({"user": 80.0, "system": 10.0, "steal": 10.0}, True),
+        ({"user": 80.0, "system": 20.0, "steal": 0.5}, False),
+        ({"user": 80.0, "system": 20.0}, False),
+        ({"user": 0.0, "system": 0.0, "steal": 0.0}, False),
+    ],
+    ids=["other-guests", "few", "not-linux", "just-started"],
+)
+def test_host_that_withholds_time_is_told(
+    monkeypatch: pytest.MonkeyPatch, times: dict[str, float], *, told: bool
+) -> None:
+    """A tenth of its time withheld from a guest would disturb, half a percent would not."""
+    monkeypatch.setattr(psutil, "cpu_times", lambda: SimpleNamespace(**times))
+    found = [text for text in machine.disturbances() if "withheld" in text]
+
+    assert bool(found) is told
+    assert all("withheld 10% of the processor time" in text for text in found)
+
+
 def test_packages_without_bytecode_are_told(tmp_path: Path) -> None:
     """Where Python may not write bytecode and Keras has none, each import compiles it anew."""
     (tmp_path / "keras").mkdir()

@@ -97,7 +97,8 @@ def soak(site: Site, command: Sequence[str]) -> Watched:
             if " train: " in line:
                 watched.look(parent)
                 if len(watched.rss_bytes) % WARM_UP_CELLS == 0:
-                    print(f"cell {len(watched.rss_bytes)}: {watched.rss_bytes[-1]:,} bytes")
+                    cell, rss = len(watched.rss_bytes), watched.rss_bytes[-1]
+                    print(f"cell {cell}: {rss:,} bytes", flush=True)
     watched.status = session.returncode
     if watched.status:
         print("".join(said[-40:]), file=sys.stderr)
