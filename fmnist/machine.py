@@ -138,7 +138,7 @@ def disturbances() -> list[str]:
         found.append("the machine runs on battery: clocks are lowered")
     if psutil.swap_memory().used > 0 and psutil.virtual_memory().percent > FULL_MEMORY_PERCENT:
         found.append("memory is nearly full and swap is in use")
-    if (share := withheld()) > MOST_WITHHELD:
+    if (share := _withheld()) > MOST_WITHHELD:
         found.append(
             f"since this machine started, its host has withheld {share:.0%} of the processor time "
             "that it asked for: other guests compute there"
@@ -156,7 +156,7 @@ def disturbances() -> list[str]:
     return found
 
 
-def withheld() -> float:
+def _withheld() -> float:
     """Return the share of the wanted processor time that the host gave to other guests, in [0, 1].
 
     Since the machine started, as Linux tells it; 0 elsewhere, and on a machine that is no guest.
