@@ -1,5 +1,6 @@
 """Tuned layers and loops compute what Keras's own compute, on both backends."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,32 @@ def proof(backend: str) -> dict[str, Any]:
 
 
 @EVERY_BACKEND
+@pytest.mark.parametrize("made_for", grid.BACKENDS)
 @pytest.mark.parametrize("name", models.names())
-def test_drop_in_layers_change_nothing(name: str, backend: str) -> None:
+def test_drop_in_layers_change_nothing(name: str, made_for: str, backend: str) -> None:
     """On real images every model's outputs are within 1e-5 of stock, its gradients within 1e-4."""
-    found = proof(backend)["layers"][name]
+    found = proof(backend)["layers"][made_for][name]
 
     assert found["forward"] <= 1e-5
     assert found["gradient"] <= 1e-4
+    assert found.get("weights", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("lenet_dropout", "conv2d, max_pooling2d, conv2d, max_pooling2d"),
+        ("leaky_cnn", ", ".join(["conv2d, leaky_re_lu, max_pooling2d"] * 3)),
+        ("conv_8_24_48", "nothing: no layer is covered"),
+        ("deep_batchnorm", "nothing: no layer is covered"),
+        ("racer_92", "nothing: no layer is covered"),
+    ],
+)
+def test_pooling_comes_first_where_a_convolution_is_pooled(name: str, put: str) -> None:
+    """On TensorFlow bias and activation move behind it, those in a layer of their own too."""
+    found = proof("tensorflow")["layers"]["tensorflow"][name]["put"]
+
+    assert re.sub(r"2d_\d+|u_\d+", lambda counted: counted[0].split("_")[0], found) == put
 
 
 @EVERY_BACKEND

@@ -216,7 +216,7 @@ class Served:
         stopwatch = Stopwatch()
         stopwatch.start()
         with spread.scope() if spread else nullcontext():
-            self._model = models.build(job.model)
+            self._model = self._counted = models.build(job.model)
             if "layers" in mode.knobs:
                 self._model, tuning["layers"] = layers.put_in(self._model, job.backend, job.device)
             train.compile_model(
@@ -436,7 +436,7 @@ class Served:
         return tuple(seconds[LATENCY_WARMUP_CALLS:])
 
     def _ready(self, import_s: float, device_name: str, flags: dict[str, str]) -> Answer:
-        parameters = self._train.count_parameters(self._model)
+        parameters = self._train.count_parameters(self._counted)
         if parameters.total != self._card.parameters:
             raise RuntimeError(
                 f"model {self._job.model} states PARAMETERS = {self._card.parameters:_}, "
@@ -447,8 +447,8 @@ class Served:
             import_s=import_s,
             build_s=self._build_s,
             parameters=parameters,
-            forward_macs=self._flops.forward_macs(self._model),
-            train_flop_per_image=self._flops.train_flop_per_image(self._model),
+            forward_macs=self._flops.forward_macs(self._counted),
+            train_flop_per_image=self._flops.train_flop_per_image(self._counted),
             jit_compile=bool(self._model.jit_compile),
             train_images=len(self._sets.train.images),
             validation_images=len(validation.images) if validation else 0,

@@ -9,8 +9,11 @@ from functools import reduce
 from typing import Any
 
 import keras
+import numpy as np
 
 KNOB = "layers"
+
+Activation = Callable[[Any], Any]
 
 
 class MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]  # Keras publishes no types
@@ -43,45 +46,153 @@ def _first_of_the_larger(first: Any, second: Any) -> Any:  # noqa: ANN401  # ten
     return keras.ops.where(first >= second, first, second)
 
 
-def _max_pooling(layer: keras.layers.Layer) -> "keras.layers.Layer | None":
-    """Return the drop-in for a layer, None where it is not covered."""
-    covered = (
-        type(layer) is keras.layers.MaxPooling2D
+class PoolingFirst(keras.layers.MaxPooling2D):  # type: ignore[misc]  # Keras publishes no types
+    """Max pooling, and only then the bias and the activation of the convolution before it.
+
+    Both keep order, so the largest stays the largest: the same numbers, and the gradient goes to
+    the same pixel, by passes over as many elements fewer as a window has. As the racers have it
+    (docs/race.md).
+
+    Args:
+        activation: keeps the order of numbers.
+        bias: (channels,), to begin with; None: there is none.
+        settings: of the pooling.
+    """
+
+    def __init__(
+        self,
+        activation: Activation,
+        bias: np.ndarray | None,
+        **settings: Any,  # noqa: ANN401  # Keras's
+    ) -> None:
+        super().__init__(**settings)
+        self._activation = activation
+        self._begin = bias
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Take over the bias."""
+        super().build(input_shape)
+        if self._begin is None:
+            return
+        self.bias = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="bias")
+        self.bias.assign(self._begin)
+
+    def call(self, inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
+        """Return activation(largest pixel of each window + bias)."""
+        pooled = super().call(inputs)
+        return self._activation(pooled if self._begin is None else pooled + self.bias)
+
+
+Replacements = Mapping[keras.layers.Layer, keras.layers.Layer]
+"""What is put in the place of which layer of a model."""
+
+
+def _compared(model: keras.Model) -> Replacements:
+    """Return max pooling as comparisons, where windows do not overlap."""
+    return {
+        layer: MaxPooling2D(**_settings(layer))
+        for layer in model.layers
+        if type(layer) is keras.layers.MaxPooling2D
         and layer.pool_size == layer.strides
         and layer.data_format == "channels_last"
         and None not in layer.input.shape[1:]
-    )
-    if not covered:
-        return None
-    return MaxPooling2D(
-        pool_size=layer.pool_size, padding=layer.padding, name=layer.name, dtype=layer.dtype_policy
+    }
+
+
+def _pooled_first(model: keras.Model) -> Replacements:
+    """Return convolutions without bias and activation, which come after the pooling instead.
+
+    Covered is what a sequential model has in a row: a convolution, an activation in it or as a
+    layer, and max pooling.
+    """
+    found: dict[keras.layers.Layer, keras.layers.Layer] = {}
+    row = model.layers if isinstance(model, keras.Sequential) else []
+    for i, convolution in enumerate(row):
+        if not _is_plain(convolution):
+            continue
+        after = row[i + 1] if row[i + 1 :] and _keeps_order(row[i + 1]) else None
+        pooling = next(iter(row[i + 2 if after else i + 1 :]), None)
+        activation = convolution.activation
+        if type(pooling) is not keras.layers.MaxPooling2D:
+            continue
+        if after is not None:
+            found[after] = keras.layers.Identity(name=after.name)
+            activation = after
+        elif activation is keras.activations.linear and not convolution.use_bias:
+            continue  # there is nothing to move
+        found[convolution] = _alone(convolution)
+        bias = np.array(convolution.bias) if convolution.use_bias else None
+        found[pooling] = PoolingFirst(activation, bias, **_settings(pooling))
+    return found
+
+
+def _is_plain(layer: keras.layers.Layer) -> bool:
+    """Tell whether it is a trained convolution whose bias and activation can be taken away."""
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.built
+        and layer.trainable
+        and layer.data_format == "channels_last"
+        and layer.activation in KEEP_ORDER
+        and layer.bias_regularizer is layer.bias_constraint is layer.activity_regularizer is None
     )
 
 
-DropIn = Callable[[keras.layers.Layer], "keras.layers.Layer | None"]
-DROP_INS: Mapping[tuple[str, str], tuple[DropIn, ...]] = {("jax", "cpu"): (_max_pooling,)}
+KEEP_ORDER = (keras.activations.linear, keras.activations.relu, keras.activations.leaky_relu)
+
+
+def _keeps_order(layer: keras.layers.Layer) -> bool:
+    """Tell whether it is an activation that never falls, and nothing more."""
+    return (
+        type(layer) in (keras.layers.ReLU, keras.layers.LeakyReLU)
+        and layer.negative_slope >= 0
+        and layer.activity_regularizer is None
+    )
+
+
+def _alone(convolution: keras.layers.Conv2D) -> keras.layers.Conv2D:
+    """Return a copy without bias and activation, with the kernel as it is."""
+    changed = {"use_bias": False, "activation": None, "kernel_initializer": "zeros"}
+    alone = keras.layers.Conv2D.from_config({**convolution.get_config(), **changed})
+    alone.build(convolution.input.shape)
+    alone.kernel.assign(convolution.kernel)
+    return alone
+
+
+def _settings(pooling: keras.layers.MaxPooling2D) -> dict[str, Any]:
+    return {
+        "pool_size": pooling.pool_size,
+        "strides": pooling.strides,
+        "padding": pooling.padding,
+        "data_format": pooling.data_format,
+        "name": pooling.name,
+        "dtype": pooling.dtype_policy,
+    }
+
+
+DropIn = Callable[[keras.Model], Replacements]
+DROP_INS: Mapping[tuple[str, str], tuple[DropIn, ...]] = {
+    ("jax", "cpu"): (_compared,),
+    ("tensorflow", "cpu"): (_pooled_first,),
+}
 """By backend and device; none where none was found to be faster."""
 
 
 def put_in(model: keras.Model, backend: str, device: str) -> tuple[keras.Model, str]:
     """Return the model with drop-in layers, which shares all others, and what was put in.
 
-    A model that Keras cannot clone, or without a layer that is covered, is returned as it is.
+    Weights of replaced layers are copied as they are, in the model's order. A model that Keras
+    cannot clone, or without a layer that is covered, is returned as it is.
     """
     drop_ins = DROP_INS.get((backend, device), ())
     if not drop_ins:
         return model, f"nothing: no drop-in is faster on {backend} on {device}"
-    put: list[str] = []
-
-    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        """Return the drop-in, or the layer itself: from its configuration it would be another."""
-        found = next((new for drop_in in drop_ins if (new := drop_in(layer)) is not None), layer)
-        if found is not layer:
-            put.append(layer.name)
-        return found
-
     try:
-        tuned = keras.models.clone_model(model, clone_function=clone)
+        put = {old: new for drop_in in drop_ins for old, new in drop_in(model).items()}
+        # Other layers are handed over: from their configurations they would be others.
+        tuned = keras.models.clone_model(model, clone_function=lambda layer: put.get(layer, layer))
     except ValueError as error:  # neither sequential nor functional
         return model, f"nothing: {str(error).splitlines()[0]}"
-    return (tuned, ", ".join(put)) if put else (model, "nothing: no layer is covered")
+    if not put:
+        return model, "nothing: no layer is covered"
+    return tuned, ", ".join(layer.name for layer in model.layers if layer in put)

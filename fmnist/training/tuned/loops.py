@@ -19,6 +19,8 @@ HOOKS_OF_BATCHES = (
     *("on_train_batch_begin", "on_train_batch_end"),
     *("on_batch_begin", "on_batch_end"),  # what the first two were called before
 )
+COUPLED_LAYERS = (keras.layers.BatchNormalization,)
+"""Layers in which the images of a batch see each other: half a batch gives them another result."""
 
 
 class Loop(ABC):
@@ -100,6 +102,14 @@ class Loop(ABC):
         self._train(whole.astype(np.int32), order[whole.size :].astype(np.int32))
         return {name: float(value) for name, value in self._model.get_metrics_result().items()}
 
+    def _measure(self, loss: Any, labels: Any, outputs: Any) -> None:  # noqa: ANN401  # tensors
+        """Tell the metrics of a batch: its loss, labels and outputs; as `train_step` does."""
+        for metric in self._model.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=labels.shape[0])
+            else:
+                metric.update_state(labels, outputs)
+
     @abstractmethod
     def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
         """Return the set as the backend's arrays."""
@@ -119,6 +129,16 @@ def loop_for(model: keras.Model, backend: str, device: str) -> Loop:
 def has_convolutions(model: keras.Model) -> bool:
     """Tell whether any layer of the model convolves."""
     return any(isinstance(layer, CONV_LAYERS) for layer in leaves(model))
+
+
+def parts_of_a_batch(model: keras.Model, device: str) -> int:
+    """Return into how many parts a batch is cut, to be computed side by side.
+
+    Two with convolutions on a CPU, whose kernels leave a part of the processors idle: measured on
+    two. Their gradients are averaged, so it is one where a layer would notice.
+    """
+    coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in leaves(model))
+    return 2 if device == "cpu" and has_convolutions(model) and not coupled else 1
 
 
 def _refuse_hooks_of_batches(callbacks: Sequence[keras.callbacks.Callback]) -> None:

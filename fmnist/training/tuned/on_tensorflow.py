@@ -7,11 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.training.train import leaves
-from fmnist.training.tuned.loops import Loop, has_convolutions
+from fmnist.training.tuned.loops import Loop, has_convolutions, parts_of_a_batch
 
-COUPLED_LAYERS = (keras.layers.BatchNormalization,)
-"""Layers in which the images of a batch see each other: half a batch gives them another result."""
 FUSED_OPTIMIZERS = (
     *(keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW),
     *(keras.optimizers.RMSprop, keras.optimizers.Nadam, keras.optimizers.Adamax),
@@ -31,17 +28,15 @@ class EpochLoop(Loop):
 
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model)
-        layers = leaves(model)
         in_kernels = device == "cpu" and has_convolutions(model)
-        coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in layers)
-        self._halves = 2 if in_kernels and not coupled else 1
+        self._parts = parts_of_a_batch(model, device)
         fused = in_kernels and type(model.optimizer) in FUSED_OPTIMIZERS
         self._apply = tf.function(self._applied, jit_compile=True) if fused else self._applied
         self._by_xla = not in_kernels
         self._epochs: dict[tuple[Any, ...], Callable[..., None]] = {}
         parts = [
             "an epoch as one graph" if in_kernels else "an epoch compiled as one graph by XLA",
-            *(["two half batches side by side"] if self._halves > 1 else []),
+            *(["two half batches side by side"] if self._parts > 1 else []),
             *(["the update by XLA"] if fused else []),
         ]
         self.summary = ", ".join(parts)
@@ -72,20 +67,12 @@ class EpochLoop(Loop):
 
     def _stepped(self, images: Any, labels: Any, size: int) -> None:  # noqa: ANN401  # tensors
         """Take one step, as Keras's `train_step` does."""
-        model = self._model
-        halves = self._halves if size % self._halves == 0 else 1
-        pairs = zip(tf.split(images, halves), tf.split(labels, halves), strict=True)
+        n = self._parts if size % self._parts == 0 else 1
+        pairs = zip(tf.split(images, n), tf.split(labels, n), strict=True)
         parts = [self._gradients(*pair) for pair in pairs]
         losses, outputs, gradients = zip(*parts, strict=True)
-        self._apply(
-            [tf.add_n(g) / halves if halves > 1 else g[0] for g in zip(*gradients, strict=True)]
-        )
-        predicted = tf.concat(outputs, 0)
-        for metric in model.metrics:
-            if metric.name == "loss":
-                metric.update_state(tf.add_n(losses) / halves, sample_weight=size)
-            else:
-                metric.update_state(labels, predicted)
+        self._apply([tf.add_n(g) / n if n > 1 else g[0] for g in zip(*gradients, strict=True)])
+        self._measure(tf.add_n(losses) / n, labels, tf.concat(outputs, 0))
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:  # noqa: ANN401  # tensors
         model = self._model
