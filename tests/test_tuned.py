@@ -51,6 +51,17 @@ def test_pooling_comes_first_where_a_convolution_is_pooled(name: str, put: str) 
 
 
 @EVERY_BACKEND
+def test_only_what_keeps_order_moves_behind_the_pooling(backend: str) -> None:
+    """One activation or none, cut above or not; two, another, or a bias held small stay put."""
+    rows = proof(backend)["rows"]
+
+    assert [row["row"] for row in rows if row["moved"]] == [
+        *("relu inside", "bias alone", "leaky, no bias", "cut above")
+    ]
+    assert [row for row in rows if max(row["forward"], row["gradient"]) > 1e-5] == []
+
+
+@EVERY_BACKEND
 def test_pooling_chooses_as_keras_does_among_equals(backend: str) -> None:
     """Sizes, paddings and borders: values are equal, and the gradient goes to the same pixel."""
     pools = proof(backend)["pools"]

@@ -85,6 +85,51 @@ def layer_proof(name: str, made_for: str) -> dict[str, Any]:
     }
 
 
+LEAKY = {"negative_slope": 0.3}
+ROWS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "relu inside": [("Conv2D", {"activation": "relu"}), ("MaxPooling2D", {})],
+    "bias alone": [("Conv2D", {}), ("MaxPooling2D", {"pool_size": 3, "strides": 2})],
+    "leaky, no bias": [
+        ("Conv2D", {"use_bias": False, "padding": "same"}),
+        ("LeakyReLU", LEAKY),
+        ("MaxPooling2D", {"pool_size": (2, 3), "padding": "same"}),
+    ],
+    "cut above": [("Conv2D", {}), ("ReLU", {"max_value": 0.2}), ("MaxPooling2D", {})],
+    "two activations": [
+        ("Conv2D", {"activation": "relu"}),
+        ("LeakyReLU", LEAKY),
+        ("MaxPooling2D", {}),
+    ],
+    "another activation": [("Conv2D", {"activation": "silu"}), ("MaxPooling2D", {})],
+    "bias held small": [("Conv2D", {"bias_regularizer": "l2"}), ("MaxPooling2D", {})],
+    "nothing to move": [("Conv2D", {"use_bias": False}), ("MaxPooling2D", {})],
+    "the end": [("Conv2D", {"activation": "relu"})],
+}
+"""Layers and their arguments, a convolution being of four channels, 3 x 3."""
+
+
+def row_proof(row: str) -> dict[str, Any]:
+    """Return how far a row of layers is from stock where pooling is to come first."""
+    of_all = {"Conv2D": {"filters": 4, "kernel_size": 3}}
+    made = [getattr(keras.layers, kind)(**of_all.get(kind, {}), **kw) for kind, kw in ROWS[row]]
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), *made, keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    _, x, y = compiled("dense3")
+    drawn = np.random.default_rng(0)
+    model.set_weights([0.1 * drawn.standard_normal(w.shape) for w in model.get_weights()])
+    tuned, put = layers.put_in(model, "tensorflow", "cpu")
+    for each in {model, tuned}:
+        each.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    pairs = zip(gradients(tuned, x, y), gradients(model, x, y), strict=True)
+    return {
+        "row": row,
+        "moved": not put.startswith("nothing"),
+        "forward": apart(np.array(tuned(x)), np.array(model(x))),
+        "gradient": max(apart(*pair) for pair in pairs),
+    }
+
+
 def pool_proof(size: Any, padding: str, sides: tuple[int, int]) -> dict[str, Any]:  # noqa: ANN401  # int or pair
     """Return how far pooling of whole numbers, full of ties, is from Keras's own."""
     inputs = keras.Input((*sides, 3))
@@ -227,6 +272,7 @@ if __name__ == "__main__":
             made_for: {name: layer_proof(name, made_for) for name in models.names()}
             for made_for, _ in layers.DROP_INS
         },
+        "rows": [row_proof(row) for row in ROWS],
         "pools": [{**pool, **pool_proof(**pool)} for pool in POOLS],
         "loops": {name: loop_proof(name) for name in ("dense3", "lenet_dropout")},
         "rest": {name: rest_proof(name) for name in ("dense3", "leaky_cnn")},

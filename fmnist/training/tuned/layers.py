@@ -50,8 +50,7 @@ class PoolingFirst(keras.layers.MaxPooling2D):  # type: ignore[misc]  # Keras pu
     """Max pooling, and only then the bias and the activation of the convolution before it.
 
     Both keep order, so the largest stays the largest: the same numbers, and the gradient goes to
-    the same pixel, by passes over as many elements fewer as a window has. As the racers have it
-    (docs/race.md).
+    the same pixel, by passes over the pooled elements alone. As the racers have it (docs/race.md).
 
     Args:
         activation: keeps the order of numbers.
@@ -110,19 +109,18 @@ def _pooled_first(model: keras.Model) -> Replacements:
     for i, convolution in enumerate(row):
         if not _is_plain(convolution):
             continue
-        after = row[i + 1] if row[i + 1 :] and _keeps_order(row[i + 1]) else None
-        pooling = next(iter(row[i + 2 if after else i + 1 :]), None)
-        activation = convolution.activation
-        if type(pooling) is not keras.layers.MaxPooling2D:
+        activation, after = convolution.activation, row[i + 1 :]
+        if activation is keras.activations.linear and after and _keeps_order(after[0]):
+            activation, *after = after
+        if not after or type(after[0]) is not keras.layers.MaxPooling2D:
             continue
-        if after is not None:
-            found[after] = keras.layers.Identity(name=after.name)
-            activation = after
-        elif activation is keras.activations.linear and not convolution.use_bias:
+        if activation is keras.activations.linear and not convolution.use_bias:
             continue  # there is nothing to move
-        found[convolution] = _alone(convolution)
+        if isinstance(activation, keras.layers.Layer):
+            found[activation] = keras.layers.Identity(name=activation.name)
         bias = np.array(convolution.bias) if convolution.use_bias else None
-        found[pooling] = PoolingFirst(activation, bias, **_settings(pooling))
+        found[convolution] = _alone(convolution)
+        found[after[0]] = PoolingFirst(activation, bias, **_settings(after[0]))
     return found
 
 
@@ -144,8 +142,7 @@ KEEP_ORDER = (keras.activations.linear, keras.activations.relu, keras.activation
 def _keeps_order(layer: keras.layers.Layer) -> bool:
     """Tell whether it is an activation that never falls, and nothing more."""
     return (
-        type(layer) in (keras.layers.ReLU, keras.layers.LeakyReLU)
-        and layer.negative_slope >= 0
+        type(layer) in (keras.layers.ReLU, keras.layers.LeakyReLU)  # Keras lets neither fall
         and layer.activity_regularizer is None
     )
 
