@@ -146,6 +146,27 @@ def test_bits_may_differ_by_two_images(recognised: int, tmp_path: Path) -> None:
     assert found(tmp_path, session(correct=bits)) == []
 
 
+@pytest.mark.parametrize(("recognised", "findings"), [(1_490, 0), (1_510, 0), (1_489, 1)])
+def test_more_images_tip_in_reduced_precision(
+    recognised: int, findings: int, tmp_path: Path
+) -> None:
+    """Of logits of eight bits the largest are often equal: ten images of 2,000 may be apart."""
+    bits = packed(np.arange(2_000) < recognised)
+    lines = session(correct=bits, precision="mixed_bfloat16")
+
+    assert sum("recognised images" in each for each in found(tmp_path, lines)) == findings
+
+
+def test_share_of_single_precision_is_no_image(tmp_path: Path) -> None:
+    """1,643 of 2,000 are 0.8215000033 in float32: 1,641 recognised images are two apart."""
+    share = float(np.float32(1_643) / np.float32(2_000))
+    history = [RESULT | {"test_accuracy": share}] * 4
+    bits = packed(np.arange(2_000) < 1_641)
+    lines = session(history=history, accuracy=share, correct=bits)
+
+    assert not any("recognised images" in each for each in found(tmp_path, lines))
+
+
 def test_accuracy_is_a_share_in_single_precision(tmp_path: Path) -> None:
     """A share as a backend divides it, in float32, is a share of the images."""
     share = float(np.float32(1_675) / np.float32(2_000))

@@ -85,6 +85,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], tf.function(function))
 
 
+def gradients_of(net: Callable[..., Any], n: int) -> Callable[..., Sequence[Any]]:
+    """Return the gradients of the outputs' sum of squares by the first n of a net's tensors."""
+    if os.environ["KERAS_BACKEND"] == "jax":
+        import jax
+
+        return jax.grad(lambda *tensors: (net(*tensors) ** 2).sum(), tuple(range(n)))
+    import tensorflow as tf
+
+    def gradients(*tensors: Any) -> Sequence[Any]:  # noqa: ANN401  # tensors
+        with tf.GradientTape() as tape:
+            tape.watch(tensors[:n])
+            value = tf.reduce_sum(net(*tensors) ** 2)
+        return list(tape.gradient(value, tensors[:n]))
+
+    return gradients
+
+
 def print_ms(name: str, seconds: Sequence[float]) -> None:
     """Print a line: the name, the median and the range in milliseconds."""
     low, middle, high = min(seconds), statistics.median(seconds), max(seconds)

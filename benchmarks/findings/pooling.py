@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from measured import arguments, compiled, in_turn, print_ms, print_terms
+from measured import arguments, compiled, gradients_of, in_turn, print_ms, print_terms
 
 SHAPE = (100, 26, 26, 32)
 
@@ -29,30 +29,13 @@ def main() -> None:
     images = ops.convert_to_tensor(draw.random(SHAPE, dtype="float32"))
     calls: dict[str, Callable[[], Any]] = {}
     for name, pool in {"max_pool": stock, "reshape and maximum": reshaped}.items():
-        forward, gradient = compiled(pool), compiled(gradient_of(pool, given.backend))
+        forward, gradient = compiled(pool), compiled(gradients_of(pool, 1))
         calls[f"forward, {name}"] = partial(forward, images)
         calls[f"forward and gradient, {name}"] = partial(gradient, images)
     timed = in_turn(calls, given.repeats)
     print_terms(given.repeats)
     for name in sorted(timed):
         print_ms(name, timed[name])
-
-
-def gradient_of(pool: Callable[[Any], Any], backend: str) -> Callable[[Any], Any]:
-    """Return the gradient of the pooled images' sum of squares by the images."""
-    if backend == "jax":
-        import jax
-
-        return jax.grad(lambda images: (pool(images) ** 2).sum())
-    import tensorflow as tf
-
-    def gradient(images: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(images)
-            loss = tf.reduce_sum(pool(images) ** 2)
-        return tape.gradient(loss, images)
-
-    return gradient
 
 
 if __name__ == "__main__":
