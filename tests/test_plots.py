@@ -358,7 +358,7 @@ def test_more_models_than_fit_are_told() -> None:
     assert len(made) == 4
     for drawn in made:
         assert len({model for (model,) in values(drawn, "model")}) == 24, drawn.name
-        assert "The 24 smallest of 30 models" in drawn.caption
+        assert "The 24 smallest of 30 rows" in drawn.caption
 
 
 def test_what_is_not_real_says_so() -> None:

@@ -174,7 +174,7 @@ def left_out(rows: Sequence[Any]) -> str:
     """Return a sentence about the rows that the picture does not show; nothing if it shows all."""
     if len(rows) <= MOST_ROWS:
         return ""
-    return f" The {MOST_ROWS} smallest of {len(rows)} models; the tables have all."
+    return f" The {MOST_ROWS} smallest of {len(rows)} rows; the tables have all."
 
 
 def cell_names(records: Sequence[Record]) -> list[str]:
