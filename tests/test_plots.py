@@ -361,6 +361,18 @@ def test_more_models_than_fit_are_told() -> None:
         assert "The 24 smallest of 30 rows" in drawn.caption
 
 
+def test_knobs_one_by_one_are_left_to_the_tables() -> None:
+    """Of a session of knobs the pictures show stock and tuned, and say where the others are."""
+    modes = ("stock", "environment", "layers+loop", "tuned")
+    records = [
+        record(**sized(1_000 + i, f"model_{i}"), mode=mode) for i in range(12) for mode in modes
+    ]
+    for drawn in plots.of_session(records):
+        assert len({model for (model,) in values(drawn, "model")}) == 24, drawn.name
+        assert "Other modes are in the tables." in drawn.caption
+        assert "smallest of" not in drawn.caption
+
+
 def test_what_is_not_real_says_so() -> None:
     """Stand-in data and the smoke preset are named in every picture, its title and its words."""
     records = [r.model_copy(update={"dataset": "stand-in", "preset": "smoke"}) for r in session()]

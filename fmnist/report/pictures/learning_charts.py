@@ -20,7 +20,7 @@ from fmnist.report.pictures.picture import (
     backend_shape,
     facets,
     inline,
-    left_out,
+    left_out_rows,
     log_axis,
     picture,
     proper,
@@ -92,7 +92,7 @@ def accuracy_parameters(rows: Sequence[Row]) -> Picture | None:
     reading = (
         "Test accuracy after the last epoch, one seed. Lines through marks: 95 % of the sampling "
         "error of the test images. Dashed: the Pareto frontier, which no model beats with fewer "
-        f"parameters.{which_are_hollow(backends_of(records_of(shown)))}{left_out(rows)}"
+        f"parameters.{which_are_hollow(backends_of(records_of(shown)))}{left_out_rows(rows)}"
     )
     return picture(
         Heading("accuracy-parameters", "What parameters buy: dense against conv", reading),
@@ -202,7 +202,7 @@ def accuracy_over_time(rows: Sequence[Row]) -> Picture | None:
         "the compilation in it. One process of each cell, one seed."
     )
     return picture(
-        Heading("accuracy-over-time", "Accuracy over time", f"{reading}{left_out(rows)}"),
+        Heading("accuracy-over-time", "Accuracy over time", f"{reading}{left_out_rows(rows)}"),
         facets(_lines(curves, backends_of(records_of(shown))), curves, CURVES_HEIGHT),
         records_of(shown),
         [_curves_in_words(row) for row in shown],

@@ -24,7 +24,7 @@ from fmnist.report.pictures.picture import (
     backend_filling,
     backend_shape,
     facets,
-    left_out,
+    left_out_rows,
     picture,
     proper,
     records_of,
@@ -57,7 +57,7 @@ def speed(rows: Sequence[Row]) -> Picture | None:
     backends = backends_of(records_of(shown))
     encodings = backend_colour(backends), backend_shape(backends)
     layers = [*intervals(shown, epoch_marks(shown), *encodings), *_answers(shown)]
-    reading = f"{_mean_of_rounds(shown)}{_how_compared(shown)}{left_out(rows)}{_note(shown)}"
+    reading = f"{_mean_of_rounds(shown)}{_how_compared(shown)}{left_out_rows(rows)}{_note(shown)}"
     return picture(
         Heading("speed", f"Seconds per steady epoch: {_and(backends)}", reading),
         row_plot(shown, layers),
@@ -166,7 +166,7 @@ def epoch_times(rows: Sequence[Row]) -> Picture | None:
         f"Below them: {_mean_of_rounds(shown).lower()} Each model has a scale of its own."
     )
     return picture(
-        Heading("epoch-times", "Every steady epoch", f"{reading}{left_out(rows)}"),
+        Heading("epoch-times", "Every steady epoch", f"{reading}{left_out_rows(rows)}"),
         facets(_strips(backends), drawn, height).resolve_scale(x="independent"),
         records_of(shown),
         [_spread_in_words(row) for row in shown],
@@ -249,7 +249,7 @@ def machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
     layers = intervals(shown, marks, *backend_filling(backends), shape)
     reading = (
         f"The newest session of each machine, {MOST_MACHINES} machines at most. "
-        f"{_mean_of_rounds(shown)}{which_are_hollow(backends)}{left_out(rows)}{_note(shown)}"
+        f"{_mean_of_rounds(shown)}{which_are_hollow(backends)}{left_out_rows(rows)}{_note(shown)}"
     )
     return picture(
         Heading("machines", "Seconds per steady epoch, by machine", reading),
