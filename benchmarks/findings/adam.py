@@ -3,7 +3,7 @@
 The weights of `conv_8_24_48`: 2,336,558 numbers in ten arrays.
 """
 
-from measured import arguments, in_turn, print_ms, print_terms
+from measured import arguments, print_in_turn
 
 SHAPES = (
     *((3, 3, 1, 8), (8,), (3, 3, 8, 24), (24,), (3, 3, 24, 48), (48,)),
@@ -27,9 +27,7 @@ def main() -> None:
         optimizer.build(weights)
         update = tf.function(optimizer.apply, jit_compile=with_xla)
         calls[f"update, {name}"] = lambda update=update: update(gradients)
-    print_terms(given.repeats)
-    for name, seconds in in_turn(calls, given.repeats).items():
-        print_ms(name, seconds)
+    print_in_turn(calls, given.repeats)
 
 
 if __name__ == "__main__":

@@ -4,22 +4,19 @@ Two matrices of 2048 x 2048; a convolution of 24 to 48 channels, 3x3, on a batch
 24), forward and with both gradients. On JAX without the slow fusion of conv_fusion.py.
 """
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from measured import arguments, compiled, gradients_of, in_turn, print_ms, print_terms
+from measured import arguments, compiled, gradients_of, leave_out_slow_fusion, print_in_turn
 
-FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 N = 2048
 
 
 def main() -> None:
     """Time both types in turn; print the medians."""
     given = arguments(__doc__, backends=("jax", "tensorflow"), repeats=20)
-    if given.backend == "jax":
-        os.environ["XLA_FLAGS"] = FLAG
+    leave_out_slow_fusion()
     import numpy as np
     from keras import ops
 
@@ -36,10 +33,7 @@ def main() -> None:
         calls[f"product of matrices, {dtype}"] = partial(product, matrix, matrix)
         calls[f"convolution, forward, {dtype}"] = partial(forward, images, kernel)
         calls[f"convolution, with gradients, {dtype}"] = partial(gradients, images, kernel)
-    timed = in_turn(calls, given.repeats)
-    print_terms(given.repeats)
-    for name in sorted(timed):
-        print_ms(name, timed[name])
+    print_in_turn(calls, given.repeats)
 
 
 if __name__ == "__main__":

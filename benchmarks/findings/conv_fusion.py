@@ -9,10 +9,9 @@ import subprocess
 import sys
 from functools import partial
 
-from measured import arguments, child, in_turn, print_ms, print_terms
+from measured import SLOW_FUSION_OFF, arguments, child, in_turn, print_ms, print_terms
 
-FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-SETTINGS = {"as it comes": "", "fusion off": FLAG}
+SETTINGS = {"as it comes": "", "fusion off": SLOW_FUSION_OFF}
 CALLS = 15
 
 

@@ -7,7 +7,7 @@ Batches of 100. The convolution is of 24 to 48 channels, 3x3, on 24x24; the pool
 from collections.abc import Callable
 from typing import Any
 
-from measured import arguments, in_turn, print_ms, print_terms
+from measured import arguments, print_in_turn
 
 BATCH = 100
 FIT_BATCHES = 5
@@ -48,10 +48,7 @@ def main() -> None:
     for name, net in {"LeNet": lenet, "dense net": nets["dense net"]}.items():
         for how, with_xla in {"as it comes": False, "XLA": True}.items():
             calls[f"{name}, fit of {FIT_BATCHES} batches, {how}"] = fit(net, with_xla=with_xla)
-    timed = in_turn(calls, given.repeats)
-    print_terms(given.repeats)
-    for name in sorted(timed):
-        print_ms(name, timed[name])
+    print_in_turn(calls, given.repeats)
 
 
 def parts(model: Any, *, with_xla: bool) -> tuple[Callable[[], Any], Callable[[], Any]]:  # noqa: ANN401  # Keras publishes no types

@@ -4,14 +4,12 @@ Three convolutions of 8, 24 and 48 channels, 3x3, and two dense layers; a batch 
 On JAX without the slow fusion of conv_fusion.py.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from measured import arguments, compiled, in_turn, print_ms, print_terms
+from measured import arguments, compiled, leave_out_slow_fusion, print_in_turn
 
-FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
 BATCH = 100
 
 Gradients = Callable[[Sequence[Any], Any, Any], Sequence[Any]]
@@ -20,8 +18,7 @@ Gradients = Callable[[Sequence[Any], Any, Any], Sequence[Any]]
 def main() -> None:
     """Time both in turn; print the medians."""
     given = arguments(__doc__, backends=("tensorflow", "jax"), repeats=50)
-    if given.backend == "jax":
-        os.environ["XLA_FLAGS"] = FLAG
+    leave_out_slow_fusion()
     import keras
     import numpy as np
     from keras import layers, ops
@@ -35,7 +32,7 @@ def main() -> None:
             layers.Dense(10),
         ]
     )
-    gradients = gradients_of(model, given.backend)
+    gradients = loss_gradients(model, given.backend)
 
     def halved(weights: Sequence[Any], images: Any, labels: Any) -> list[Any]:  # noqa: ANN401  # tensors
         halves = zip(ops.split(images, 2), ops.split(labels, 2), strict=True)
@@ -50,13 +47,10 @@ def main() -> None:
         "gradients, at once": partial(compiled(gradients), weights, images, labels),
         "gradients, two halves": partial(compiled(halved), weights, images, labels),
     }
-    timed = in_turn(calls, given.repeats)
-    print_terms(given.repeats)
-    for name in sorted(timed):
-        print_ms(name, timed[name])
+    print_in_turn(calls, given.repeats)
 
 
-def gradients_of(model: Any, backend: str) -> Gradients:  # noqa: ANN401  # Keras publishes no types
+def loss_gradients(model: Any, backend: str) -> Gradients:  # noqa: ANN401  # Keras publishes no types
     """Return a function of weights, images and labels: the mean loss's gradient by each weight."""
     from keras import ops
 

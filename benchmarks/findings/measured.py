@@ -18,6 +18,8 @@ from typing import Any, cast
 PACKAGES = ("keras", "jax", "jaxlib", "tensorflow")
 ON_CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 MS = 1e3
+SLOW_FUSION_OFF = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+"""Keeps convolutions out of what conv_fusion.py measures; jaxlib alone knows it."""
 
 
 def arguments(
@@ -85,6 +87,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], tf.function(function))
 
 
+def leave_out_slow_fusion() -> None:
+    """Keep convolutions out of the slow fusion on JAX; to be called before Keras is imported."""
+    if os.environ["KERAS_BACKEND"] == "jax":
+        os.environ["XLA_FLAGS"] = SLOW_FUSION_OFF
+
+
 def gradients_of(net: Callable[..., Any], n: int) -> Callable[..., Sequence[Any]]:
     """Return the gradients of the outputs' sum of squares by the first n of a net's tensors."""
     if os.environ["KERAS_BACKEND"] == "jax":
@@ -100,6 +108,14 @@ def gradients_of(net: Callable[..., Any], n: int) -> Callable[..., Sequence[Any]
         return list(tape.gradient(value, tensors[:n]))
 
     return gradients
+
+
+def print_in_turn(calls: Mapping[str, Callable[[], object]], repeats: int) -> None:
+    """Time the calls in turn; print the terms, and the line of each call by its name."""
+    timed = in_turn(calls, repeats)
+    print_terms(repeats)
+    for name in sorted(timed):
+        print_ms(name, timed[name])
 
 
 def print_ms(name: str, seconds: Sequence[float]) -> None:

@@ -7,7 +7,7 @@ gradients by the kernel and the bias.
 from functools import partial
 from typing import Any
 
-from measured import arguments, compiled, gradients_of, in_turn, print_ms, print_terms
+from measured import arguments, compiled, gradients_of, print_in_turn
 
 
 def main() -> None:
@@ -33,10 +33,7 @@ def main() -> None:
         f"pooling {name}": partial(compiled(gradients_of(net, 2)), kernel, bias, images)
         for name, net in {"last": last, "first": first}.items()
     }
-    timed = in_turn(calls, given.repeats)
-    print_terms(given.repeats)
-    for name in sorted(timed):
-        print_ms(name, timed[name])
+    print_in_turn(calls, given.repeats)
     apart = ops.max(ops.abs(first(kernel, bias, images) - last(kernel, bias, images)))
     print(f"largest difference of the outputs: {float(apart):.3g}")
 

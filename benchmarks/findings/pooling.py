@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from measured import arguments, compiled, gradients_of, in_turn, print_ms, print_terms
+from measured import arguments, compiled, gradients_of, print_in_turn
 
 SHAPE = (100, 26, 26, 32)
 
@@ -32,10 +32,7 @@ def main() -> None:
         forward, gradient = compiled(pool), compiled(gradients_of(pool, 1))
         calls[f"forward, {name}"] = partial(forward, images)
         calls[f"forward and gradient, {name}"] = partial(gradient, images)
-    timed = in_turn(calls, given.repeats)
-    print_terms(given.repeats)
-    for name in sorted(timed):
-        print_ms(name, timed[name])
+    print_in_turn(calls, given.repeats)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from fmnist import machine
 from fmnist.record import Record, Task
 
 Rows = Sequence[Record]
 """The records of one row: of one cell's processes, or of the same cell on each backend."""
+
+
+class _HasMode(Protocol):
+    @property
+    def mode(self) -> str: ...
+
+
+OfMode = TypeVar("OfMode", bound=_HasMode)
+"""A record, or whatever stands for records of one mode."""
 
 
 def good(records: Iterable[Record], task: Task) -> list[Record]:
@@ -227,13 +236,13 @@ def _work_of_training(record: Record) -> tuple[Any, ...]:
     return (*row_key(record), record.study, *images, record.recipe.model_dump_json())
 
 
-def of_main_modes(records: Sequence[Record]) -> list[Record]:
-    """Return the records of stock and tuned: knobs one by one and traps have their own tables.
+def of_main_modes(items: Sequence[OfMode]) -> list[OfMode]:
+    """Return what is of stock and tuned: knobs one by one and traps have their own tables.
 
     Where none is of those two, all.
     """
-    main = [r for r in records if r.mode in MAIN_MODES]
-    return main or list(records)
+    main = [item for item in items if item.mode in MAIN_MODES]
+    return main or list(items)
 
 
 def backends_of(records: Iterable[Record]) -> list[str]:

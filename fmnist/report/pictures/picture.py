@@ -18,7 +18,7 @@ import altair as alt
 
 from fmnist import grid
 from fmnist.record import Record
-from fmnist.report.choose import CELL_COLUMNS, MAIN_MODES, backends_of, machine_name, row_key
+from fmnist.report.choose import CELL_COLUMNS, backends_of, machine_name, of_main_modes, row_key
 from fmnist.report.render import inert, joined
 from fmnist.report.summary import Summary
 from fmnist.report.terms import terms_of
@@ -145,6 +145,11 @@ class Row:
         return self.cells[0].parameters.total
 
     @property
+    def mode(self) -> str:
+        """The mode of all its cells."""
+        return self.cells[0].cell.mode
+
+    @property
     def unequal(self) -> bool:
         """Whether the backends were seen NOT to do the same work."""
         return any(cell.unequal for cell in self.cells)
@@ -167,12 +172,12 @@ def records_of(rows: Iterable[Row]) -> list[Record]:
 
 def shown_rows(rows: Sequence[Row]) -> Sequence[Row]:
     """Return the rows that one picture shows: stock and tuned, where there are, smallest first."""
-    return _of_main_modes(rows)[:MOST_ROWS]
+    return of_main_modes(rows)[:MOST_ROWS]
 
 
 def left_out_rows(rows: Sequence[Row]) -> str:
     """Return sentences about the rows that `shown_rows` leaves out; nothing if it shows all."""
-    main = _of_main_modes(rows)
+    main = of_main_modes(rows)
     other = " Other modes are in the tables." if len(main) < len(rows) else ""
     return f"{other}{left_out(main)}"
 
@@ -182,10 +187,6 @@ def left_out(rows: Sequence[Any]) -> str:
     if len(rows) <= MOST_ROWS:
         return ""
     return f" The {MOST_ROWS} smallest of {len(rows)} rows; the tables have all."
-
-
-def _of_main_modes(rows: Sequence[Row]) -> Sequence[Row]:
-    return [row for row in rows if row.cells[0].cell.mode in MAIN_MODES] or rows
 
 
 def cell_names(records: Sequence[Record]) -> list[str]:

@@ -186,10 +186,10 @@ def put_in(model: keras.Model, backend: str, device: str) -> tuple[keras.Model, 
         return model, f"nothing: no drop-in is faster on {backend} on {device}"
     try:
         put = {old: new for drop_in in drop_ins for old, new in drop_in(model).items()}
+        if not put:
+            return model, "nothing: no layer is covered"
         # Other layers are handed over: from their configurations they would be others.
         tuned = keras.models.clone_model(model, clone_function=lambda layer: put.get(layer, layer))
     except ValueError as error:  # neither sequential nor functional
         return model, f"nothing: {str(error).splitlines()[0]}"
-    if not put:
-        return model, "nothing: no layer is covered"
     return tuned, ", ".join(layer.name for layer in model.layers if layer in put)

@@ -102,14 +102,6 @@ class Loop(ABC):
         self._train(whole.astype(np.int32), order[whole.size :].astype(np.int32))
         return {name: float(value) for name, value in self._model.get_metrics_result().items()}
 
-    def _measure(self, loss: Any, labels: Any, outputs: Any) -> None:  # noqa: ANN401  # tensors
-        """Tell the metrics of a batch: its loss, labels and outputs; as `train_step` does."""
-        for metric in self._model.metrics:
-            if metric.name == "loss":
-                metric.update_state(loss, sample_weight=labels.shape[0])
-            else:
-                metric.update_state(labels, outputs)
-
     @abstractmethod
     def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
         """Return the set as the backend's arrays."""
@@ -119,26 +111,37 @@ class Loop(ABC):
         """Train on batches, (steps, batch size), and on the images of the rest, if any."""
 
 
-def loop_for(model: keras.Model, backend: str, device: str) -> Loop:
+class TunedLoop(Loop):
+    """What the adapters share: which models convolve on a CPU, and halves of a batch there."""
+
+    def __init__(self, model: keras.Model, device: str) -> None:
+        super().__init__(model)
+        layers = leaves(model)
+        self._convolves_on_cpu = device == "cpu" and any(
+            isinstance(layer, CONV_LAYERS) for layer in layers
+        )
+        # Kernels of convolutions leave a part of two processors idle, which two halves fill.
+        coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in layers)
+        self._halves = 2 if self._convolves_on_cpu and not coupled else 1
+
+    def _parts_of(self, size: int) -> int:
+        """Return into how many parts a batch is cut, to be computed side by side."""
+        return self._halves if size % self._halves == 0 else 1
+
+    def _measure(self, loss: Any, labels: Any, outputs: Any) -> None:  # noqa: ANN401  # tensors
+        """Tell the metrics of a batch: its loss, labels and outputs; as `train_step` does."""
+        for metric in self._model.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss, sample_weight=labels.shape[0])
+            else:
+                metric.update_state(labels, outputs)
+
+
+def loop_for(model: keras.Model, backend: str, device: str) -> TunedLoop:
     """Return the backend's loop for a compiled model; its module alone starts the backend."""
     adapter = importlib.import_module(f"fmnist.training.tuned.on_{backend}")
-    loop: Loop = adapter.EpochLoop(model, device)
+    loop: TunedLoop = adapter.EpochLoop(model, device)
     return loop
-
-
-def has_convolutions(model: keras.Model) -> bool:
-    """Tell whether any layer of the model convolves."""
-    return any(isinstance(layer, CONV_LAYERS) for layer in leaves(model))
-
-
-def parts_of_a_batch(model: keras.Model, device: str) -> int:
-    """Return into how many parts a batch is cut, to be computed side by side.
-
-    Two with convolutions on a CPU, whose kernels leave a part of the processors idle: measured on
-    two. Their gradients are averaged, so it is one where a layer would notice.
-    """
-    coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in leaves(model))
-    return 2 if device == "cpu" and has_convolutions(model) and not coupled else 1
 
 
 def _refuse_hooks_of_batches(callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from fmnist.training.tuned.loops import Loop, has_convolutions, parts_of_a_batch
+from fmnist.training.tuned.loops import TunedLoop
 
 State = tuple[list[Any], ...]
 
 
-class EpochLoop(Loop):
+class EpochLoop(TunedLoop):
     """Keras's own training step on JAX: an epoch of them in one `scan`, or one by one.
 
     A convolution inside a loop is slow on a CPU: XLA rewrites it to its fast path only outside
@@ -21,11 +21,10 @@ class EpochLoop(Loop):
     """
 
     def __init__(self, model: keras.Model, device: str) -> None:
-        super().__init__(model)
-        one_by_one = device == "cpu" and has_convolutions(model)
-        self._parts = parts_of_a_batch(model, device)
+        super().__init__(model, device)
+        one_by_one = self._convolves_on_cpu
         self.summary = "a compiled step" if one_by_one else "an epoch compiled as one scan"
-        if self._parts > 1:
+        if self._halves > 1:
             self.summary += ", two half batches side by side"
         self._take = jax.jit(lambda images, labels, batch: (images[batch], labels[batch]))
         self._step = jax.jit(self._stepped, donate_argnums=0)
@@ -35,18 +34,17 @@ class EpochLoop(Loop):
         return jax.device_put(images), jax.device_put(labels)
 
     def _stepped(self, state: State, images: Any, labels: Any) -> State:  # noqa: ANN401  # arrays
-        if self._parts > 1 and len(images) % self._parts == 0:
-            return self._stepped_by_parts(state, images, labels)
+        if (n := self._parts_of(len(images))) > 1:
+            return self._stepped_by_parts(state, images, labels, n)
         _, state = self._model.train_step(state, (images, labels))
         return tuple(list(part) for part in state)
 
-    def _stepped_by_parts(self, state: State, images: Any, labels: Any) -> State:  # noqa: ANN401  # arrays
-        """Take one step, as Keras's `train_step` does, by the mean of its parts' gradients."""
+    def _stepped_by_parts(self, state: State, images: Any, labels: Any, n: int) -> State:  # noqa: ANN401  # arrays
+        """Take one step, as Keras's `train_step` does, by the mean of n parts' gradients."""
         trained, others, optimizer, metrics = state
         gradients_of = jax.value_and_grad(self._model.compute_loss_and_updates, has_aux=True)
-        halves = zip(jnp.split(images, self._parts), jnp.split(labels, self._parts), strict=True)
         parts = []
-        for x, y in halves:
+        for x, y in zip(jnp.split(images, n), jnp.split(labels, n), strict=True):
             # What a part changes, such as the seeds of dropout, the next one begins with.
             (_, aux), gradients = gradients_of(
                 *(trained, others, metrics, x, y, None),
@@ -56,11 +54,11 @@ class EpochLoop(Loop):
             loss, outputs, others, metrics = aux
             parts.append((loss, outputs, gradients))
         losses, outputs, gradients = zip(*parts, strict=True)
-        mean = [sum(each) / self._parts for each in zip(*gradients, strict=True)]
+        mean = [sum(each) / n for each in zip(*gradients, strict=True)]
         trained, optimizer = self._model.optimizer.stateless_apply(optimizer, mean, trained)
         variables = self._model.metrics_variables
         with keras.StatelessScope(zip(variables, metrics, strict=True)) as scope:
-            self._measure(sum(losses) / self._parts, labels, jnp.concatenate(outputs))
+            self._measure(sum(losses) / n, labels, jnp.concatenate(outputs))
         measured = [scope.get_current_value(variable) for variable in variables]
         return list(trained), list(others), list(optimizer), measured
 

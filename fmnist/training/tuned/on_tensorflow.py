@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.training.tuned.loops import Loop, has_convolutions, parts_of_a_batch
+from fmnist.training.tuned.loops import TunedLoop
 
 FUSED_OPTIMIZERS = (
     *(keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.AdamW),
@@ -17,7 +17,7 @@ FUSED_OPTIMIZERS = (
 """Those whose update is elementwise arithmetic that XLA makes one pass of."""
 
 
-class EpochLoop(Loop):
+class EpochLoop(TunedLoop):
     """An epoch in one graph on TensorFlow: by XLA whole, or with XLA for the update alone.
 
     On a CPU, XLA is many times slower than TensorFlow's own kernels at convolutions, and many times
@@ -27,16 +27,15 @@ class EpochLoop(Loop):
     """
 
     def __init__(self, model: keras.Model, device: str) -> None:
-        super().__init__(model)
-        in_kernels = device == "cpu" and has_convolutions(model)
-        self._parts = parts_of_a_batch(model, device)
+        super().__init__(model, device)
+        in_kernels = self._convolves_on_cpu
         fused = in_kernels and type(model.optimizer) in FUSED_OPTIMIZERS
         self._apply = tf.function(self._applied, jit_compile=True) if fused else self._applied
         self._by_xla = not in_kernels
         self._epochs: dict[tuple[Any, ...], Callable[..., None]] = {}
         parts = [
             "an epoch as one graph" if in_kernels else "an epoch compiled as one graph by XLA",
-            *(["two half batches side by side"] if self._parts > 1 else []),
+            *(["two half batches side by side"] if self._halves > 1 else []),
             *(["the update by XLA"] if fused else []),
         ]
         self.summary = ", ".join(parts)
@@ -67,7 +66,7 @@ class EpochLoop(Loop):
 
     def _stepped(self, images: Any, labels: Any, size: int) -> None:  # noqa: ANN401  # tensors
         """Take one step, as Keras's `train_step` does."""
-        n = self._parts if size % self._parts == 0 else 1
+        n = self._parts_of(size)
         pairs = zip(tf.split(images, n), tf.split(labels, n), strict=True)
         parts = [self._gradients(*pair) for pair in pairs]
         losses, outputs, gradients = zip(*parts, strict=True)
