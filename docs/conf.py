@@ -40,7 +40,7 @@ nitpick_ignore = [
             "data.preprocess.Images",
             "data.preprocess.Labels",
         ),
-        *("report.archive.R", "report.archive.T"),
+        *("report.archive.R", "report.archive.T", "report.choose.OfMode"),
     )
 ]
 

@@ -11,13 +11,16 @@ Rows = Sequence[Record]
 """The records of one row: of one cell's processes, or of the same cell on each backend."""
 
 
-class _HasMode(Protocol):
+class HasMode(Protocol):
+    """A record, or whatever stands for records of one mode."""
+
     @property
-    def mode(self) -> str: ...
+    def mode(self) -> str:
+        """The name of the mode."""
+        ...
 
 
-OfMode = TypeVar("OfMode", bound=_HasMode)
-"""A record, or whatever stands for records of one mode."""
+OfMode = TypeVar("OfMode", bound=HasMode)
 
 
 def good(records: Iterable[Record], task: Task) -> list[Record]:
