@@ -11,6 +11,7 @@ from samples import CONV, RESULT, counted, failed, noise, pair, parity, record
 from fmnist.record import Record
 from fmnist.report import tables
 from fmnist.report.choose import assembled, sessions_of
+from fmnist.report.columns import rows_of
 from fmnist.report.render import FORMATS, NOTHING, digits, inert, render
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -148,6 +149,15 @@ def test_cut_recipes_are_said() -> None:
 
     assert table.rows[0][-1] == "4 of 20"
     assert "epochs trained 4 (the models' own recipes ask for 20)" in table.terms
+
+
+def test_a_models_rows_begin_with_stock_and_end_with_traps() -> None:
+    """Rows of a model are stock, knobs, all knobs, traps: by what was changed, not by name."""
+    modes = ["deterministic", "tuned", "environment", "stock", "environment+layers"]
+
+    assert [rows[0].mode for rows in rows_of([record(mode=mode) for mode in modes])] == [
+        *("stock", "environment", "environment+layers", "tuned", "deterministic"),
+    ]
 
 
 def test_rows_of_a_run_are_the_newest_and_whole() -> None:

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from fmnist import stats
+from fmnist.grid import MODES, TRAPS
 from fmnist.record import Parameters, Record, samples
 from fmnist.report.choose import CELL_COLUMNS, Rows, backends_of, row_key
 from fmnist.report.judge import Judged
@@ -33,11 +34,19 @@ def filled(
 def rows_of(
     records: Iterable[Record], key: Callable[[Record], tuple[Any, ...]] = row_key
 ) -> list[Rows]:
-    """Return the records by what must be equal to stand side by side; default: for backends."""
+    """Return the records by what must be equal to stand side by side; default: for backends.
+
+    Smaller models come first; of a model, stock before its knobs before all of them.
+    """
     rows: dict[tuple[Any, ...], list[Record]] = {}
     for r in records:
         rows.setdefault(key(r), []).append(r)
-    return sorted(rows.values(), key=lambda row: (parameters(row).total, key(row[0])))
+
+    def order(row: Rows) -> tuple[Any, ...]:
+        mode = min((r.mode in TRAPS, len(MODES[r.mode].knobs)) for r in row)
+        return (parameters(row).total, row[0].model, *mode, *key(row[0]))
+
+    return sorted(rows.values(), key=order)
 
 
 def place_columns(
