@@ -1,6 +1,7 @@
 """Pictures: what is drawn is what the records say, and is drawn the same everywhere."""
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -339,6 +340,23 @@ def expressions(drawn: plots.Picture) -> list[str]:
     found = [text for path, text in strings(compiled) if set(path) & set(EXPRESSIONS)]
     assert found
     return found
+
+
+def test_figures_of_noise_keep_apart_however_wide_it_is() -> None:
+    """Where pairs differ by half of their time, each figure still ends before the next begins."""
+    pairs = [noise(process=i, epoch_s=(1.0 + 0.2 * i, 1.3 - 0.1 * i, 1.0)) for i in range(3)]
+    figures = re.findall(
+        r'<text text-anchor="(\w+)" transform="translate\(([\d.]+),[^>]*>([+-][\d.]+ %)<',
+        plots.svg(picture("noise", pairs)),
+    )
+    assert len(figures) == 5
+
+    ends = []
+    for anchor, x, figure in figures:
+        width = 7 * len(figure)  # pixels: more than a character of 11 takes
+        start = float(x) - (width if anchor == "end" else 0)
+        ends.append((start, start + width))
+    assert all(end < start for (_, end), (start, _) in itertools.pairwise(sorted(ends)))
 
 
 def test_alike_names_stay_apart() -> None:

@@ -225,15 +225,21 @@ def _against_added(backend: str, ratios: Mapping[float, Estimate]) -> list[alt.C
         }
         for added, ratio in ratios.items()
     ]
-    ends = [m[n] for m in marks for n in ("added", "measured", "low", "high") if m[n] is not None]
-    span = [rounded(min(ends) - 0.8), rounded(max(ends) + 0.8)]
-    scale = alt.Scale(domain=span, nice=False)
-    x = alt.X("added:Q", scale=scale, axis=alt.Axis(title="steps added [%]", tickMinStep=1))
+    # Across, the room that a figure takes beside its mark: what was measured may be spread widely.
+    across = _span([m["added"] for m in marks])
+    names = ("measured", "low", "high")
+    upwards = _span([*across, *[m[n] for m in marks for n in names if m[n] is not None]])
+    x = alt.X(
+        "added:Q",
+        scale=alt.Scale(domain=across, nice=False),
+        axis=alt.Axis(title="steps added [%]", tickMinStep=1),
+    )
+    scale = alt.Scale(domain=upwards, nice=False)
     y_axis = alt.Axis(title="time measured [%]", tickMinStep=1)
     y = alt.Y("measured:Q", scale=scale, axis=y_axis)
     low = alt.Y("low:Q", scale=scale, axis=y_axis)
     drawn = alt.Chart(inline(marks)).encode(x=x, color=backend_colour([backend]))
-    equal = alt.Chart(inline([{"added": end, "measured": end} for end in span]))
+    equal = alt.Chart(inline([{"added": end, "measured": end} for end in across]))
     return [
         equal.mark_line(style="reference").encode(x=x, y=y),
         drawn.mark_rule(strokeWidth=3, strokeCap="round", strokeOpacity=0.45).encode(
@@ -250,6 +256,11 @@ def _against_added(backend: str, ratios: Mapping[float, Estimate]) -> list[alt.C
             for above in (True, False)
         ),
     ]
+
+
+def _span(ends: Sequence[float]) -> list[float]:
+    """Return from where to where a scale goes that holds these, with room at both ends."""
+    return [rounded(min(ends) - 0.8), rounded(max(ends) + 0.8)]
 
 
 def _per_cent(ratio: float | None) -> float | None:
