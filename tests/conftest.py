@@ -32,6 +32,13 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     return True if config.getoption("benchmark_only") else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask for the real data: to all others it is the same without."""
+    for item in items:
+        if "real_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("real_data")
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of the real data set's four files."""
