@@ -80,9 +80,19 @@ class Loop(ABC):
 
         `batches` holds indices into the images, (steps, batch size).
         """
+        self._model.reset_metrics()
+        for _ in self.unwatched_steps(images, labels, batches):
+            yield self._logs()
+            self._model.reset_metrics()
+
+    def unwatched_steps(
+        self, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
+    ) -> Iterator[None]:
+        """Train batch by batch and do nothing else; a step that is yielded may not be done yet."""
         self._begin(images, labels, batches.shape[1])
-        for batch in batches:
-            yield self._run(batch)
+        for batch in batches.astype(np.int32):
+            self._train(batch[None], batch[:0])
+            yield
 
     def _begin(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         """Hand the set to the device and make what the first step would make."""
@@ -100,6 +110,9 @@ class Loop(ABC):
         steps = len(order) // self._batch_size
         whole = order[: steps * self._batch_size].reshape(steps, self._batch_size)
         self._train(whole.astype(np.int32), order[whole.size :].astype(np.int32))
+        return self._logs()
+
+    def _logs(self) -> dict[str, float]:
         return {name: float(value) for name, value in self._model.get_metrics_result().items()}
 
     @abstractmethod
