@@ -203,3 +203,18 @@ def test_table_of_modes_is_that_of_the_most_cells(root: Path) -> None:
     assert "No session in several modes on Fashion-MNIST is published yet." in absent
     assert "session most" in readme
     assert "session few" not in readme
+
+
+def test_race_is_that_of_the_most_entrants(root: Path) -> None:
+    """A later race of one entrant with more rows does not replace one of two in the README."""
+    entrants = {"two": ("racer_9167", "racer_92"), "one": ("racer_92",)}
+    for day, (name, models) in enumerate(entrants.items(), start=21):
+        terms = {"session": name, "commit": name, "started_at": f"2026-11-{day}T00:00:00Z"}
+        reached = 0.905 if name == "two" else 0.935  # one tier, or four
+        for model, seed in itertools.product(models, range(5)):
+            own = {"model": model, "seed": seed, "process": seed, "accuracy": reached}
+            record.append(samples.race(**own, **terms), root / "results" / "raw" / f"{name}.jsonl")
+    readme = publish.files(root)[root / "README.md"]
+
+    assert "session two" in readme
+    assert "session one" not in readme

@@ -137,11 +137,11 @@ def _readme(
     full = [run for run in runs if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist")]
     blocks = (
         _headline(full, drawn),
-        _longest(runs, tuned_tables.tuned, "session in several modes"),
+        _fullest(runs, tuned_tables.tuned, "session in several modes"),
         _study(full, drawn, parameters.NAME, "frontier"),
         _study(full, drawn, ablation.NAME, "ablation"),
-        _longest(runs, reproduction.table, "reproduction"),
-        _longest(runs, leaderboard.leaderboard, "race"),
+        _fullest(runs, reproduction.table, "reproduction"),
+        _fullest(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
     )
     for name, block in zip(BLOCKS, blocks, strict=True):
@@ -149,20 +149,24 @@ def _readme(
     return text
 
 
-def _longest(
+def _fullest(
     runs: Iterable[Sequence[Record]],
     build: Callable[[Sequence[Record]], Table | None],
     what: str,
 ) -> str:
-    """Return the table with the most rows that a run on the real data fills, the first of equals.
+    """Return the table of the run on the real data that has the most models, the first of equals.
 
-    So a session of a few models does not take the place of one of all.
+    So a session of a few models does not take the place of one of all. Of as many, it is the table
+    with the most rows.
     """
-    real = (build(run) for run in runs if run[0].dataset == "fashion-mnist")
-    found = max(filter(None, real), key=lambda table: len(table.rows), default=None)
-    if found is None:
+    found: dict[tuple[int, int], Table] = {}
+    for run in runs:
+        table = build(run) if run[0].dataset == "fashion-mnist" else None
+        if table is not None:
+            found.setdefault((len({r.model for r in run}), len(table.rows)), table)
+    if not found:
         return f"No {what} on Fashion-MNIST is published yet."
-    return render(found, "markdown").rstrip()
+    return render(found[max(found)], "markdown").rstrip()
 
 
 def _headline(

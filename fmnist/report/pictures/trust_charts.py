@@ -260,7 +260,7 @@ def _against_added(backend: str, ratios: Mapping[float, Estimate]) -> list[alt.C
 
 def _span(ends: Sequence[float]) -> list[float]:
     """Return from where to where a scale goes that holds these, with room at both ends."""
-    return [rounded(min(ends) - 0.8), rounded(max(ends) + 0.8)]
+    return [round(min(ends) - 0.8, 6), round(max(ends) + 0.8, 6)]
 
 
 def _per_cent(ratio: float | None) -> float | None:
