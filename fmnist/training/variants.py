@@ -112,7 +112,8 @@ class Variants:
             batches = np.arange(n).reshape(self._steps, self._batch_size)
             stopwatch.start()
             for _ in self._loop.unwatched_steps(self._images, self._labels, batches):
-                # Logs would wait too, but what makes them takes longer than a small net's step.
+                # As the fence reads, but not by it: it is what is audited. Logs would wait too, but
+                # what makes them takes longer than a small net's step.
                 for variable in self._model.trainable_variables:
                     keras.ops.convert_to_numpy(variable)
             return stopwatch.stop(), stopwatch.processor_s
