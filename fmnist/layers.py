@@ -107,7 +107,8 @@ class PatchConv2D(keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes
 
     These are the directions of a whitening of the patches, in pairs of opposite sign (a ReLU keeps
     one half of each), all at the norm that He's initialisation has on average. They are trained on
-    like any others. Filters beyond twice the size of a patch keep their initialisation.
+    like any others, or stay with `trainable=False`. Filters beyond twice the size of a patch keep
+    their initialisation.
     """
 
     def adapt(self, images: np.ndarray, seed: int = 0) -> None:

@@ -95,8 +95,8 @@ def patches() -> dict[str, object]:
 
 
 def restored() -> dict[str, object]:
-    """Return whether a trained racer goes back to its beginning."""
-    model = models.build("racer_93")
+    """Return whether a trained racer goes back to its beginning, and what training left alone."""
+    model = models.build("racer_94_views")
     train.compile_model(model, RECIPE, steps=4)
     restore = train.restorer(model)
     before = [np.array(ops.convert_to_numpy(v)) for v in variables(model)]
@@ -106,11 +106,18 @@ def restored() -> dict[str, object]:
     ]
     restore()
     same = [np.array_equal(a, b) for a, b in zip(before, map(read, variables(model)), strict=True)]
-    return {"moved": all(moved), "same": all(same), "n": len(before)}
+    kept = [v for v, m in zip(variables(model), moved, strict=True) if not m]
+    fixed = [v for layer in model.layers if not layer.trainable for v in layer.weights]
+    return {
+        "kept": len(kept),
+        "fixed": [id(v) for v in kept] == [id(v) for v in fixed],
+        "same": all(same),
+        "n": len(before),
+    }
 
 
 def variables(model: keras.Model) -> list[keras.Variable]:
-    """Return what training moves: weights, random states, and the optimizer's own."""
+    """Return all that a training may move: weights, random states, and the optimizer's own."""
     own = [v for v in model.optimizer.variables if "learning_rate" not in v.path]
     return [*model.trainable_variables, *model.non_trainable_variables, *own]
 
@@ -136,7 +143,7 @@ def compiled() -> dict[str, object]:
 
 def saved() -> float:
     """Return how far a racer differs from itself, saved and loaded."""
-    model = models.build("racer_93")
+    model = models.build("racer_94_views")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "racer.keras"
         model.save(path)

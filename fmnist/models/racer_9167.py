@@ -1,9 +1,10 @@
-"""Racer for 91.67 %: the net of `racer_92` with eight filters more, on two epochs.
+"""Racer for 91.67 %: the net of `racer_92` with 40 filters, on two epochs.
 
-(n, 28, 28, 1) -> rescale -> conv 16 3x3 same (n, 28, 28, 16) -> pool (n, 14, 14, 16) -> bias relu
+(n, 28, 28, 1) -> rescale
+-> conv 16 3x3 same, filters fixed (n, 28, 28, 16) -> pool (n, 14, 14, 16) -> relu
 -> conv 40 3x3 (n, 12, 12, 40) -> pool (n, 6, 6, 40) -> bias relu
 -> flatten (n, 1440) -> dense 128 relu -> dense 10 logits
-parameters: 144 + 16 + 5_760 + 40 + 1440*128 + 128 + 128*10 + 10 = 191_698
+parameters: 144 + 5_760 + 40 + 1440*128 + 128 + 128*10 + 10 = 191_682
 """
 
 import keras
@@ -12,7 +13,7 @@ from keras import layers
 from fmnist.layers import BiasRelu, PatchConv2D
 
 FAMILY = "conv"
-PARAMETERS = 191_698
+PARAMETERS = 191_682
 ORIGIN = "fmnist: time to accuracy"
 TIER = 0.9167
 RECIPE = {
@@ -24,7 +25,7 @@ RECIPE = {
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,
-    "label_smoothing": 0.1,
+    "label_smoothing": 0.05,
 }
 
 MEAN, DEVIATION = 0.28604, 0.35302  # of the training set's pixels in [0, 1]
@@ -37,9 +38,9 @@ def build() -> keras.Model:
         [
             keras.Input((28, 28, 1)),
             layers.Rescaling(1 / DEVIATION, -MEAN / DEVIATION),
-            PatchConv2D(16, 3, padding="same", **drawn),
+            PatchConv2D(16, 3, padding="same", trainable=False, **drawn),
             layers.MaxPooling2D(),
-            BiasRelu(),
+            layers.ReLU(),
             layers.Conv2D(40, 3, **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),

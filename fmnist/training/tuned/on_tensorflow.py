@@ -70,7 +70,7 @@ class EpochLoop(TunedLoop):
         pairs = zip(tf.split(images, n), tf.split(labels, n), strict=True)
         parts = [self._gradients(*pair) for pair in pairs]
         losses, outputs, gradients = zip(*parts, strict=True)
-        self._apply([tf.add_n(g) / n if n > 1 else g[0] for g in zip(*gradients, strict=True)])
+        self._apply(gradients)
         self._measure(tf.add_n(losses) / n, labels, tf.concat(outputs, 0))
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:  # noqa: ANN401  # tensors
@@ -82,5 +82,8 @@ class EpochLoop(TunedLoop):
         variables = [variable.value for variable in model.trainable_variables]
         return loss, outputs, tape.gradient(scaled, variables)
 
-    def _applied(self, gradients: list[Any]) -> None:
-        self._model.optimizer.apply(gradients, self._model.trainable_variables)
+    def _applied(self, parts: tuple[list[Any], ...]) -> None:
+        """Update the weights by the mean of the parts' gradients, taken here to be fused too."""
+        n = len(parts)
+        mean = [tf.add_n(each) / n if n > 1 else each[0] for each in zip(*parts, strict=True)]
+        self._model.optimizer.apply(mean, self._model.trainable_variables)
