@@ -1,10 +1,10 @@
-"""Racer for 91.67 %: the net of `racer_92` with 40 filters, on two epochs.
+"""Racer for 91.67 %: the net of `racer_92`, narrower, on three epochs.
 
 (n, 28, 28, 1) -> rescale
 -> conv 16 3x3 same, filters fixed (n, 28, 28, 16) -> pool (n, 14, 14, 16) -> relu
--> conv 40 3x3 (n, 12, 12, 40) -> pool (n, 6, 6, 40) -> bias relu
--> flatten (n, 1440) -> dense 128 relu -> dense 10 logits
-parameters: 144 + 5_760 + 40 + 1440*128 + 128 + 128*10 + 10 = 191_682
+-> conv 24 3x3 (n, 12, 12, 24) -> pool (n, 6, 6, 24) -> bias relu
+-> flatten (n, 864) -> dense 128 relu -> dense 10 logits
+parameters: 144 + 3_456 + 24 + 864*128 + 128 + 128*10 + 10 = 115_634
 """
 
 import keras
@@ -13,7 +13,7 @@ from keras import layers
 from fmnist.layers import BiasRelu, PatchConv2D
 
 FAMILY = "conv"
-PARAMETERS = 191_682
+PARAMETERS = 115_634
 ORIGIN = "fmnist: time to accuracy"
 TIER = 0.9167
 RECIPE = {
@@ -21,7 +21,7 @@ RECIPE = {
     "optimizer": "adam",
     "learning_rate": 0.005,
     "batch_size": 80,
-    "epochs": 2,
+    "epochs": 3,
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,
@@ -41,7 +41,7 @@ def build() -> keras.Model:
             PatchConv2D(16, 3, padding="same", trainable=False, **drawn),
             layers.MaxPooling2D(),
             layers.ReLU(),
-            layers.Conv2D(40, 3, **drawn),
+            layers.Conv2D(24, 3, **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),
             layers.Flatten(),

@@ -1,10 +1,10 @@
-"""Racer for 94 % by ten views at test time: the net of `racer_93`, images mirrored too.
+"""Racer for 94 % by ten views at test time: the net of `racer_93`, wider, on a longer schedule.
 
 (n, 28, 28, 1) -> shift, mirror in training -> rescale
--> conv 16 3x3 same, filters fixed (n, 28, 28, 16) -> pool (n, 14, 14, 16) -> relu
--> conv 64 3x3 (n, 12, 12, 64) -> pool (n, 6, 6, 64) -> bias relu
--> flatten (n, 2304) -> dense 256 relu -> dense 10 logits
-parameters: 144 + 9_216 + 64 + 2304*256 + 256 + 256*10 + 10 = 602_074
+-> conv 24 3x3 same (n, 28, 28, 24) -> pool (n, 14, 14, 24) -> bias relu
+-> conv 64 3x3 same (n, 14, 14, 64) -> pool (n, 7, 7, 64) -> bias relu
+-> flatten (n, 3136) -> dense 256 relu -> dense 10 logits
+parameters: 216 + 24 + 13_824 + 64 + 3136*256 + 256 + 256*10 + 10 = 819_770
 """
 
 import keras
@@ -13,7 +13,7 @@ from keras import layers
 from fmnist.layers import BiasRelu, PatchConv2D, RandomMirror, RandomShift
 
 FAMILY = "conv"
-PARAMETERS = 602_074
+PARAMETERS = 819_770
 ORIGIN = "fmnist: time to accuracy"
 TIER = 0.94
 RECIPE = {
@@ -21,11 +21,11 @@ RECIPE = {
     "optimizer": "adam",
     "learning_rate": 0.004,
     "batch_size": 80,
-    "epochs": 16,
+    "epochs": 12,
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,
-    "label_smoothing": 0.1,
+    "label_smoothing": 0.05,
     "views": 10,
 }
 
@@ -34,16 +34,16 @@ MEAN, DEVIATION = 0.28604, 0.35302  # of the training set's pixels in [0, 1]
 
 def build() -> keras.Model:
     """Return the uncompiled model, (n, 28, 28, 1) floats in [0, 1] to (n, 10) logits."""
-    drawn = {"use_bias": False, "kernel_initializer": "he_normal"}
+    drawn = {"use_bias": False, "kernel_initializer": "he_normal", "padding": "same"}
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
             RandomShift(),
             RandomMirror(),
             layers.Rescaling(1 / DEVIATION, -MEAN / DEVIATION),
-            PatchConv2D(16, 3, padding="same", trainable=False, **drawn),
+            PatchConv2D(24, 3, **drawn),
             layers.MaxPooling2D(),
-            layers.ReLU(),
+            BiasRelu(),
             layers.Conv2D(64, 3, **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),
