@@ -80,6 +80,11 @@ class Blueprint(BaseModel):
         return "conv" if any(token.kind == "conv" for token in self.tokens) else "dense"
 
     @property
+    def batch_statistics(self) -> bool:
+        """Whether it has batch normalization."""
+        return any(token.kind == "norm" for token in self.tokens)
+
+    @property
     def parameters(self) -> int:
         """All weights of the model, counted from the shapes of its layers."""
         return _counted(self.tokens)

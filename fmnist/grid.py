@@ -71,6 +71,13 @@ class Setting:
     package: str = ""
     """Whose release decides, and which releases those are; empty: any."""
     releases: SpecifierSet = SpecifierSet()  # noqa: RUF009  # nobody changes it
+    for_halves: bool = False
+    """Whether it is for a loop that computes halves of a batch side by side on two processors."""
+
+    @property
+    def is_known_early(self) -> bool:
+        """Whether the parent can tell that it helps; else the worker does, before it imports."""
+        return not self.package and not self.for_halves
 
     def into(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the variable as it is to be set in an environment."""
@@ -173,6 +180,11 @@ XLA_CONVOLUTION = Setting(
 )
 """Keeps convolutions out of a fusion whose gradients are slow. Releases before 0.8.2 end the
 process for it, in 0.11 it makes no difference, and later ones were not measured."""
+ONE_THREAD_FOR_EACH_HALF = (
+    Setting("TF_NUM_INTRAOP_THREADS", "1", for_halves=True),
+    Setting("TF_NUM_INTEROP_THREADS", "2", for_halves=True),
+)
+"""Operations of two halves run beside each other; else each of them is cut for two threads too."""
 
 BY_BUS = MappingProxyType({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
 """GPUs are numbered as the driver's tools do: the one that is watched is the one at work."""
@@ -191,7 +203,7 @@ BACKENDS: Mapping[str, Backend] = MappingProxyType(
                 # The workers of a group share the device: none may take all of its memory.
                 "gpu": {"TF_FORCE_GPU_ALLOW_GROWTH": "true", **BY_BUS},
             },
-            tuned={"cpu": (), "gpu": ()},
+            tuned={"cpu": ONE_THREAD_FOR_EACH_HALF, "gpu": ()},
             virtual_devices="",
             deterministic={"TF_DETERMINISTIC_OPS": "1"},
             gpu_peak_bytes=_tensorflow_gpu_peak_bytes,
@@ -511,7 +523,7 @@ def env_for(
         "KERAS_BACKEND": cell.backend,
     }
     for setting in settings(cell.backend, cell.device, cell.mode):
-        if not setting.package:  # else the worker sets it, which knows its packages
+        if setting.is_known_early:
             made |= setting.into(made)
     return made
 

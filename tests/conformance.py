@@ -41,6 +41,7 @@ def examine(name: str) -> dict[str, object]:
     counted: Parameters = train.count_parameters(model)
     return {
         "parameters": counted.model_dump(),
+        "batch_statistics": train.has_batch_statistics(model),
         "forward_macs": list(flops.forward_macs(model).values()),
         "train_flop_per_image": flops.train_flop_per_image(model),
         "output_shape": list(model.output_shape),

@@ -164,15 +164,12 @@ def raced() -> dict[str, object]:
     train.compile_model(model, RECIPE, steps=2 * len(X) // 80)
     calls = []
     model.optimizer.build(model.trainable_variables)
-    predicted = train.predict
 
-    def noted(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    def predict(images: np.ndarray, batch_size: int) -> np.ndarray:
         calls.append(len(images))
-        return predicted(model, images, batch_size)
+        return train.predict(model, images, batch_size)
 
-    train.predict = noted
-    fit = partial(train.fit, model)
-    done = heat.run(model, fit, (X, Y), (X[:100], Y[:100]), job())
+    done = heat.run(model, partial(train.fit, model), predict, (X, Y), (X[:100], Y[:100]), job())
     steps = int(ops.convert_to_numpy(model.optimizer.iterations))
     return {**done.model_dump(mode="json"), "steps": steps, "predicted": calls}
 

@@ -71,6 +71,12 @@ def test_parameters_by_hand(name: str, parameters: int) -> None:
     assert models.card(name).parameters == parameters
 
 
+def test_batch_statistics_are_those_of_norm() -> None:
+    """A blueprint with `norm` says that the images of a batch see each other; others do not."""
+    assert models.card("conv4-norm-dense3").batch_statistics
+    assert not models.card(LENET).batch_statistics
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

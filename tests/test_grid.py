@@ -113,6 +113,15 @@ def test_knob_sets_the_allocator_before_python_runs() -> None:
     assert grid.settings("jax", "cpu", "tuned", "Darwin") == ()
 
 
+def test_threads_of_halves_are_set_by_the_worker() -> None:
+    """What depends on the model and its processors the parent leaves alone, in every mode."""
+    cells = [Cell("lenet_dropout", "tensorflow", "cpu", mode) for mode in ("stock", "tuned")]
+    names = {setting.variable for setting in grid.ONE_THREAD_FOR_EACH_HALF}
+
+    assert all(names.isdisjoint(grid.env_for(cell, {})) for cell in cells)
+    assert {s.variable for s in grid.settings("tensorflow", "cpu", "tuned", "Linux")} == names
+
+
 def test_setting_is_added_to_the_users_own_flags() -> None:
     """XLA_FLAGS of the user's stay; the suite's comes last, where XLA takes it."""
     assert grid.XLA_CONVOLUTION.into({"XLA_FLAGS": "--own=1"}) == {

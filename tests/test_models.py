@@ -96,6 +96,13 @@ def test_parameters_are_those_stated(name: str, backend: str) -> None:
 
 @EVERY_BACKEND
 @EVERY_MODEL
+def test_batch_statistics_are_stated(name: str, backend: str) -> None:
+    """Where a layer computes with statistics of a batch the file says so, and nowhere else."""
+    assert conformance(backend, name)["batch_statistics"] == models.card(name).batch_statistics
+
+
+@EVERY_BACKEND
+@EVERY_MODEL
 def test_model_maps_images_to_logits(name: str, backend: str) -> None:
     """From (n, 28, 28, 1) to (n, 10), finite, and not through a softmax."""
     found = conformance(backend, name)

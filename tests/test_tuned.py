@@ -1,5 +1,6 @@
 """Tuned layers and loops compute what Keras's own compute, on both backends."""
 
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -36,18 +37,21 @@ def test_drop_in_layers_change_nothing(name: str, made_for: str, backend: str) -
 @pytest.mark.parametrize(
     ("name", "put"),
     [
-        ("lenet_dropout", "conv2d, max_pooling2d, conv2d, max_pooling2d"),
+        ("lenet_dropout", "conv2d, max_pooling2d, dropout, " * 2 + "dropout"),
         ("leaky_cnn", ", ".join(["conv2d, leaky_re_lu, max_pooling2d"] * 3)),
         ("conv_8_24_48", "nothing: no layer is covered"),
-        ("deep_batchnorm", "nothing: no layer is covered"),
+        ("deep_batchnorm", "dropout, dropout, dropout"),
         ("racer_92", "nothing: no layer is covered"),
     ],
 )
 def test_pooling_comes_first_where_a_convolution_is_pooled(name: str, put: str) -> None:
-    """On TensorFlow bias and activation move behind it, those in a layer of their own too."""
+    """On TensorFlow bias and activation move behind it, those in a layer of their own too.
+
+    Dropout is replaced wherever it is.
+    """
     found = proof("tensorflow")["layers"]["tensorflow"][name]["put"]
 
-    assert re.sub(r"2d_\d+|u_\d+", lambda counted: counted[0].split("_")[0], found) == put
+    assert re.sub(r"(?<=2d|lu|ut)_\d+", "", found) == put
 
 
 @EVERY_BACKEND
@@ -68,6 +72,38 @@ def test_pooling_chooses_as_keras_does_among_equals(backend: str) -> None:
 
     assert [pool for pool in pools if pool["put"].startswith("nothing")] == []
     assert [pool for pool in pools if max(pool["forward"], pool["gradient"]) > 1e-6] == []
+
+
+def test_dropout_drops_by_its_rate() -> None:
+    """By 8, 16 and 32 bits: the share, independently of the neighbour and of the last time."""
+    for found in proof("tensorflow")["dropout"]:
+        rate = found["rate"]
+        for share, expected in (
+            (found["dropped"], rate),
+            (found["dropped_twice"], rate**2),
+            (found["neighbours"], rate**2),
+        ):
+            assert share == pytest.approx(expected, abs=5 * math.sqrt(expected / found["n"]))
+        assert found["others"] < 1e-6
+        assert found["gradient_goes_there"]
+        assert found["at_test_time"]
+
+
+def test_dropout_of_another_kind_stays_keras_own() -> None:
+    """Whole rows that are dropped together, nothing, or everything."""
+    assert proof("tensorflow")["untouched_dropout"] == ["nothing: no layer is covered"] * 3
+
+
+@EVERY_BACKEND
+def test_peaks_of_two_operations_are_measured_at_once(backend: str) -> None:
+    """Two products wait for each other and both are done: they run at the same time."""
+    assert min(proof(backend)["peaks"]) > 0
+
+
+@EVERY_BACKEND
+def test_loop_predicts_as_keras_does(backend: str) -> None:
+    """By halves or not, batches of any size, one of a single image too: the same logits."""
+    assert proof(backend)["predicted"] < 1e-5
 
 
 @EVERY_BACKEND

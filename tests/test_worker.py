@@ -178,6 +178,30 @@ def test_sets_are_what_keras_is_given(make_plan: MakePlan) -> None:
     assert (sets.train.labels.argmax(axis=1) == plain.train.labels).all()
 
 
+@pytest.mark.parametrize(
+    ("model", "mode", "cpus", "is_set"),
+    [
+        ("lenet_dropout", "tuned", (0, 1), True),
+        ("conv8-pool-dense16", "environment+loop", (0, 1), True),
+        ("lenet_dropout", "environment", (0, 1), False),  # no loop: no halves
+        ("dense3", "tuned", (0, 1), False),
+        ("deep_batchnorm", "tuned", (0, 1), False),
+        ("conv8-norm-pool", "tuned", (0, 1), False),
+        ("lenet_dropout", "tuned", (0,), False),
+        ("lenet_dropout", "tuned", (0, 1, 2), False),  # one would be left idle
+    ],
+)
+def test_a_thread_for_each_half_where_there_are_two(
+    make_plan: MakePlan, model: str, mode: str, cpus: tuple[int, ...], *, is_set: bool
+) -> None:
+    """TensorFlow's threads are set for a loop of halves on just two processors."""
+    planned = make_plan(backends="tensorflow", models=model, modes=mode)
+    job = planned.job(planned.cells[0], "train").model_copy(update={"cpus": cpus})
+    expected = grid.settings("tensorflow", "cpu", mode, "Linux") if is_set else ()
+
+    assert worker.helpful_settings(job) == list(expected)
+
+
 @EVERY_BACKEND
 def test_device_that_the_backend_does_not_see(make_plan: MakePlan, backend: str) -> None:
     """A GPU that went away after the plan was made is a failed cell that says so."""

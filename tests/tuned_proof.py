@@ -4,6 +4,8 @@ Prints JSON. Run by test_tuned.py in a process of its own for each backend.
 """
 
 import json
+import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from fmnist import data, models
 from fmnist.data import preprocess
-from fmnist.training import train
+from fmnist.training import peaks, train
 from fmnist.training.tuned import layers, loops
 
 BACKEND = keras.config.backend()
@@ -229,6 +231,66 @@ def refusal(call: Callable[[], object]) -> str:
     return ""
 
 
+DROPPED_OF = (101, 99, 7)
+"""The shape of what is dropped: no multiple of a word's parts."""
+
+
+def dropout_proof(rate: float) -> dict[str, Any]:
+    """Return what the drop-in dropout makes of ones, in training twice and at test time."""
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input(DROPPED_OF[1:]), keras.layers.Dropout(rate)])
+    tuned, put = layers.put_in(model, "tensorflow", "cpu")
+    ones = tf.ones(DROPPED_OF)
+    with tf.GradientTape() as tape:
+        tape.watch(ones)
+        first = tuned(ones, training=True)
+    gradient, second = tape.gradient(first, ones), tuned(ones, training=True)
+    return {
+        "rate": rate,
+        "n": math.prod(DROPPED_OF),
+        "put": put,
+        "dropped": float(np.mean(first == 0)),
+        "others": float(np.abs(np.array(first)[first != 0] * (1 - rate) - 1).max()),
+        "gradient_goes_there": bool(np.array_equal(gradient, first)),
+        "dropped_twice": float(np.mean((first == 0) & (second == 0))),
+        "neighbours": float(np.mean((first == 0)[:, 1:] & (first == 0)[:, :-1])),
+        "at_test_time": bool(np.array_equal(tuned(ones), ones)),
+    }
+
+
+def untouched_dropout() -> list[str]:
+    """Return what is put in for dropout of whole rows, of nothing, and of everything."""
+    kinds: list[dict[str, Any]] = [
+        {"rate": 0.5, "noise_shape": (None, 1)},
+        {"rate": 0},
+        {"rate": 1},
+    ]
+    models_ = [keras.Sequential([keras.Input((4,)), keras.layers.Dropout(**kw)]) for kw in kinds]
+    return [layers.put_in(model, "tensorflow", "cpu")[1] for model in models_]
+
+
+def prediction_proof() -> float:
+    """Return how far logits of the loop are from Keras's own, the last batch being of one image."""
+    model, x, _ = compiled("lenet_dropout")
+    ours = loops.loop_for(model, BACKEND, "cpu").predict(x, N // 9)
+    return apart(ours, train.predict(model, x, N))
+
+
+def peak_proof() -> list[float]:
+    """Return peaks of two small operations at once, where each product waits for the other."""
+    both, product = threading.Barrier(2, timeout=60), keras.ops.matmul
+
+    def met(*matrices: Any) -> Any:  # noqa: ANN401  # tensors
+        both.wait()
+        return product(*matrices)
+
+    keras.ops.matmul = met
+    found = peaks.measure(BACKEND, (64,), 2**20, at_once=2)
+    keras.ops.matmul = product
+    return [found.matmul_flop_per_s, found.triad_bytes_per_s]
+
+
 def unknown_proof() -> dict[str, Any]:
     """Return what is done with layers, optimizers and callbacks that are not covered."""
     overlapping = keras.Sequential(
@@ -276,6 +338,11 @@ if __name__ == "__main__":
         "pools": [{**pool, **pool_proof(**pool)} for pool in POOLS],
         "loops": {name: loop_proof(name) for name in ("dense3", "lenet_dropout")},
         "rest": {name: rest_proof(name) for name in ("dense3", "leaky_cnn")},
+        "predicted": prediction_proof(),
+        "peaks": peak_proof(),
         "unknown": unknown_proof(),
     }
+    if BACKEND == "tensorflow":
+        found["dropout"] = [dropout_proof(rate) for rate in (0.25, 3 / 1_024, 0.4)]
+        found["untouched_dropout"] = untouched_dropout()
     print("RESULT " + json.dumps(found))

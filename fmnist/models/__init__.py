@@ -1,8 +1,9 @@
 """The models: one file each, found by its stem; what a file states is read without importing it.
 
 The statements are literals at the top of the file: `FAMILY`, `PARAMETERS`, `ORIGIN`, `RECIPE`;
-where a figure was published for the model, `PUBLISHED`; and for a racer, `TIER`. So the parent
-process lists and plans models without starting Keras, and a new model is one new file.
+where a layer computes with statistics of a batch, `BATCH_STATISTICS`; where a figure was published
+for the model, `PUBLISHED`; and for a racer, `TIER`. So the parent process lists and plans models
+without starting Keras, and a new model is one new file.
 
 A model without a file may be described by its name: see `fmnist.blueprint`.
 """
@@ -83,7 +84,10 @@ class Recipe(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """What a model's file states about it. `parameters` is asserted by every worker."""
+    """What a model's file states about it.
+
+    Every worker asserts `parameters` and `batch_statistics` of what it built.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -93,6 +97,9 @@ class ModelCard(BaseModel):
     parameters: int = Field(ge=1)
     origin: str
     recipe: Recipe
+    batch_statistics: bool = False
+    """Whether the images of a batch see each other, as by batch normalization: then half a batch
+    gives another result."""
     published: dict[str, float] = {}
     tier: float | None = Field(default=None, gt=0, lt=1)
     """The test accuracy that a racer was made for; None for the models of the suite."""
@@ -154,6 +161,7 @@ def card(name: str) -> ModelCard:
             parameters=described.parameters,
             origin="blueprint",
             recipe=Recipe.model_validate(BLUEPRINT_RECIPE),
+            batch_statistics=described.batch_statistics,
         )
     path = FOLDER / f"{name}.py"
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))

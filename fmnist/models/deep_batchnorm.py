@@ -12,6 +12,7 @@ from keras import layers
 
 FAMILY = "conv"
 PARAMETERS = 468_778
+BATCH_STATISTICS = True
 ORIGIN = "imagerecognition: image recognition with Keras on fashion data"
 RECIPE = {
     "loss": "categorical_crossentropy",

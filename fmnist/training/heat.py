@@ -18,12 +18,20 @@ Images = tuple[np.ndarray, np.ndarray]
 """One set: images (n, 28, 28, 1) float32 in [0, 1]; labels (n,) or, one-hot, (n, 10)."""
 
 
-def run(model: keras.Model, fit: train.Fit, training: Images, to_read: Images, job: Job) -> Raced:
+def run(
+    model: keras.Model,
+    fit: train.Fit,
+    predict: train.Predict,
+    training: Images,
+    to_read: Images,
+    job: Job,
+) -> Raced:
     """Train a whole schedule with everything compiled, and read a set once, at the end.
 
     Args:
         model: compiled for as many steps as the schedule has; it is changed.
         fit: trains it: Keras's own, or a tuned loop.
+        predict: gives its logits, by the same.
         training: the images to train on.
         to_read: the set whose accuracy counts.
         job: of task `race`. Raises ValueError for one without a role.
@@ -46,7 +54,9 @@ def run(model: keras.Model, fit: train.Fit, training: Images, to_read: Images, j
         first_epoch_s=first_epoch_s,
         epoch_s=epoch_s,
         processor_s=processor_s,
-        race=Race(role=job.role, adapt_s=adapt_s, fit_s=fit_s, **_reading(model, to_read, recipe)),
+        race=Race(
+            role=job.role, adapt_s=adapt_s, fit_s=fit_s, **_reading(predict, to_read, recipe)
+        ),
     )
 
 
@@ -63,17 +73,17 @@ def _fitted(
     return measured
 
 
-def _reading(model: keras.Model, to_read: Images, recipe: Recipe) -> dict[str, float]:
+def _reading(predict: train.Predict, to_read: Images, recipe: Recipe) -> dict[str, float]:
     """Return the accuracy by one view and, apart and by the clock, by as many as the recipe has."""
     images, labels = to_read
     batch_size = min(READING_BATCH, len(images))
-    plain = train.recognised(model, images, labels, batch_size)
+    plain = train.recognised(predict(images, batch_size), labels)
     reading = {"accuracy": float(plain.mean())}
     if recipe.views:
         stopwatch = Stopwatch()
         stopwatch.start()
         joined = sum(
-            log_softmax(train.predict(model, view, batch_size), axis=1)
+            log_softmax(predict(view, batch_size), axis=1)
             for view in preprocess.views(images, recipe.views)
         )
         chosen = np.asarray(joined).argmax(axis=1)

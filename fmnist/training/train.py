@@ -29,6 +29,8 @@ CONV_LAYERS = (
     keras.layers.SeparableConv1D,
     keras.layers.SeparableConv2D,
 )
+BATCH_LAYERS = (keras.layers.BatchNormalization,)
+"""Layers that compute with statistics of a batch: its images see each other."""
 LOSSES = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
@@ -242,6 +244,13 @@ class Fit(Protocol):
         """Train for at most `epochs`, as long as the callbacks go on."""
 
 
+class Predict(Protocol):
+    """What predicts: Keras's own, or a tuned loop's."""
+
+    def __call__(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the logits, (n, ...) to (n, 10)."""
+
+
 Steps = Callable[[np.ndarray, np.ndarray, np.ndarray], Iterator[Mapping[str, float]]]
 
 
@@ -330,11 +339,9 @@ def predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarr
     return np.asarray(model.predict(images, batch_size=batch_size, verbose=0))
 
 
-def recognised(
-    model: keras.Model, images: np.ndarray, labels: np.ndarray, batch_size: int
-) -> np.ndarray:
+def recognised(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return which images are given their class, bool (n,); labels (n,) or, one-hot, (n, 10)."""
-    return np.asarray(predict(model, images, batch_size).argmax(axis=1) == classes_of(labels))
+    return np.asarray(logits.argmax(axis=1) == classes_of(labels))
 
 
 def classes_of(labels: np.ndarray) -> np.ndarray:
@@ -372,6 +379,11 @@ def count_parameters(model: keras.Model) -> Parameters:
         other=total - kinds["dense"] - kinds["conv"],
         **kinds,
     )
+
+
+def has_batch_statistics(model: keras.Model) -> bool:
+    """Tell whether the images of a batch see each other."""
+    return any(isinstance(layer, BATCH_LAYERS) for layer in leaves(model))
 
 
 def kind_of(layer: keras.layers.Layer) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fmnist import bounds, grid
+from fmnist import bounds, grid, models
 from fmnist.channel import (
     Answer,
     Channel,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 VERSIONED = ("fmnist", "jax", "jaxlib", "keras", "numpy", "tensorflow")
 LATENCY_WARMUP_CALLS = 10
+HALVES = 2
 PROC_STATUS = Path("/proc/self/status")
 
 
@@ -103,20 +104,39 @@ def _end_at_once(
 
 
 def settle_environment(job: Job) -> str:
-    """Set what the knob `environment` sets for releases that are installed here; say what is set.
+    """Set what the knob `environment` sets for this release and model; say what is set.
 
-    What needs no package's release the parent has set: an allocator reads it before Python runs.
+    What is known early the parent has set: an allocator reads it before Python runs.
     """
-    found = []
-    for setting in grid.settings(job.backend, job.device, job.mode):
-        if setting.package:
-            if importlib.metadata.version(setting.package) not in setting.releases:
-                continue
+    found = helpful_settings(job)
+    for setting in found:
+        if not setting.is_known_early:
             os.environ |= setting.into(os.environ)
-        found.append(setting.variable)
     if platform.system() != "Linux":
         return f"nothing: no setting was measured on {platform.system()}"
-    return ", ".join(found) or f"nothing: no setting helps {job.backend} on {job.device}"
+    names = ", ".join(setting.variable for setting in found)
+    return names or f"nothing: no setting is known to help {job.model} here"
+
+
+def helpful_settings(job: Job) -> list[grid.Setting]:
+    """Return the settings of a job's mode that help its model, by the releases that are here."""
+    return [
+        setting
+        for setting in grid.settings(job.backend, job.device, job.mode)
+        if not setting.package or importlib.metadata.version(setting.package) in setting.releases
+        if not setting.for_halves or _has_a_processor_for_each_half(job)
+    ]
+
+
+def _has_a_processor_for_each_half(job: Job) -> bool:
+    """Tell whether the loop will cut batches in two, and has just two processors for them.
+
+    With more of them, a thread for each half would leave the others idle.
+    """
+    card = models.card(job.model)
+    is_cut = card.family == "conv" and not card.batch_statistics
+    processors = os.sched_getaffinity(0) if job.cpus is None else job.cpus
+    return is_cut and "loop" in grid.MODES[job.mode].knobs and len(processors) == HALVES
 
 
 def _settle_configuration(keras: Any, job: Job) -> dict[str, str]:  # noqa: ANN401  # untyped module
@@ -198,7 +218,6 @@ class Served:
     def __init__(
         self, channel: Channel, job: Job, environment: str, spread: "Spread | None"
     ) -> None:
-        from fmnist import models
         from fmnist.training import flops, train, variants
         from fmnist.training.tuned import layers, loops
 
@@ -355,8 +374,15 @@ class Served:
             return self._train.evaluate(model, *images, batch_size=self._job.batch_size)
 
     def _recognised(self) -> "np.ndarray":
+        images, labels = self._sets.test
+        return self._train.recognised(self._predict(images, self._job.batch_size), labels)
+
+    def _predict(self, images: "np.ndarray", batch_size: int) -> "np.ndarray":
+        """Return the logits (n, 10), by what trained the model: a tuned loop, or Keras."""
+        if self._loop is not None:
+            return self._loop.predict(images, batch_size)
         with self._one_device() as model:
-            return self._train.recognised(model, *self._sets.test, self._job.batch_size)
+            return self._train.predict(model, images, batch_size)
 
     @contextmanager
     def _one_device(self) -> "Iterator[Model]":
@@ -390,7 +416,7 @@ class Served:
         to_read = sets.validation if job.role == "choosing" else sets.test
         if to_read is None:
             raise ValueError("a job of choosing needs a validation set")
-        return heat.run(self._model, self._fit_of(), sets.train, to_read, job)
+        return heat.run(self._model, self._fit_of(), self._predict, sets.train, to_read, job)
 
     def _learned(self) -> Learned:
         """Return what the trained model makes of the test set, and save it."""
@@ -402,7 +428,7 @@ class Served:
         self._train.save(self._card.name, self._model.get_weights(), path)
         loss, accuracy = self._evaluate(test)
         validation_loss, validation_accuracy = self._validation()
-        logits = self._train.predict(self._model, test.images, job.batch_size)
+        logits = self._predict(test.images, job.batch_size)
         return Learned(
             accuracy=accuracy,
             loss=loss,
@@ -416,7 +442,9 @@ class Served:
         from fmnist.training import peaks
 
         self._peak_memory_bytes = self._peak_memory()
-        return PeaksReached(peaks=peaks.measure(self._job.backend))
+        halved = any(setting.for_halves for setting in helpful_settings(self._job))
+        at_once = HALVES if halved else 1
+        return PeaksReached(peaks=peaks.measure(self._job.backend, at_once=at_once))
 
     def _timed_prediction(self, order: Order) -> tuple[float, ...]:
         """Return the seconds of one prediction of the test set, or of single images in turn."""
@@ -424,7 +452,7 @@ class Served:
         images = self._sets.test.images
         if order.command == "predict":
             stopwatch.start()
-            self._train.predict(self._model, images, self._job.batch_size)
+            self._predict(images, self._job.batch_size)
             return (stopwatch.stop(),)
         if order.command != "latency":
             raise ValueError(f"cannot carry out {order.command!r} now")
@@ -441,6 +469,12 @@ class Served:
             raise RuntimeError(
                 f"model {self._job.model} states PARAMETERS = {self._card.parameters:_}, "
                 f"as built it has {parameters.total:_}"
+            )
+        batch_statistics = self._train.has_batch_statistics(self._counted)
+        if batch_statistics != self._card.batch_statistics:
+            raise RuntimeError(
+                f"model {self._job.model} needs BATCH_STATISTICS = {batch_statistics} in its file: "
+                f"that is what its layers make of a batch"
             )
         validation = self._sets.validation
         return Ready(

@@ -13,14 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from fmnist.training.train import CONV_LAYERS, leaves
+from fmnist.training import train
 
 HOOKS_OF_BATCHES = (
     *("on_train_batch_begin", "on_train_batch_end"),
     *("on_batch_begin", "on_batch_end"),  # what the first two were called before
 )
-COUPLED_LAYERS = (keras.layers.BatchNormalization,)
-"""Layers in which the images of a batch see each other: half a batch gives them another result."""
 
 
 class Loop(ABC):
@@ -68,6 +66,10 @@ class Loop(ABC):
                 break
         calls.on_train_end(logs)
         return self._model.history
+
+    def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the logits of images, (n, ...) to (n, 10), as Keras's `predict` does."""
+        return train.predict(self._model, images, batch_size)
 
     def order(self, n: int) -> np.ndarray:
         """Return the order in which the next epoch takes n images."""
@@ -125,21 +127,24 @@ class Loop(ABC):
 
 
 class TunedLoop(Loop):
-    """What the adapters share: which models convolve on a CPU, and halves of a batch there."""
+    """What the adapters share: which models convolve on a CPU, and halves of a batch there.
+
+    `halves` is into how many parts a batch is cut where its size allows: two, or one.
+    """
 
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model)
-        layers = leaves(model)
         self._convolves_on_cpu = device == "cpu" and any(
-            isinstance(layer, CONV_LAYERS) for layer in layers
+            isinstance(layer, train.CONV_LAYERS) for layer in train.leaves(model)
         )
         # Kernels of convolutions leave a part of two processors idle, which two halves fill.
-        coupled = any(isinstance(layer, COUPLED_LAYERS) for layer in layers)
-        self._halves = 2 if self._convolves_on_cpu and not coupled else 1
+        self.halves = 1
+        if self._convolves_on_cpu and not train.has_batch_statistics(model):
+            self.halves = 2
 
     def _parts_of(self, size: int) -> int:
         """Return into how many parts a batch is cut, to be computed side by side."""
-        return self._halves if size % self._halves == 0 else 1
+        return self.halves if size % self.halves == 0 else 1
 
     def _measure(self, loss: Any, labels: Any, outputs: Any) -> None:  # noqa: ANN401  # tensors
         """Tell the metrics of a batch: its loss, labels and outputs; as `train_step` does."""

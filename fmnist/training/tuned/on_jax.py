@@ -24,7 +24,7 @@ class EpochLoop(TunedLoop):
         super().__init__(model, device)
         one_by_one = self._convolves_on_cpu
         self.summary = "a compiled step" if one_by_one else "an epoch compiled as one scan"
-        if self._halves > 1:
+        if self.halves > 1:
             self.summary += ", two half batches side by side"
         self._take = jax.jit(lambda images, labels, batch: (images[batch], labels[batch]))
         self._step = jax.jit(self._stepped, donate_argnums=0)
