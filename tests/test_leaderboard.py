@@ -103,6 +103,13 @@ def test_views_stand_apart_with_their_seconds_added() -> None:
     assert found["93", "5"]["reached"] == "yes"
 
 
+def test_views_that_take_longer_than_a_plain_entrant_are_not_shown_again() -> None:
+    """By one view 92 % in 4 s, by five 93 % in 5 s: who wants 90 % is told of the first alone."""
+    found = rows(seeds(*[0.92] * 5, views_accuracy=0.93, views_s=1.0))
+
+    assert [r["views"] for r in found if r["tier [%]"] == "90"] == ["-"]
+
+
 def test_only_the_soonest_of_its_kind_stands_under_a_tier() -> None:
     """Of two models that reach 90 % on one backend the slower is left out, on another it stays."""
     slower = {"model": "conv_8_24_48", "fit_s": 40.0, "batch_size": 100}

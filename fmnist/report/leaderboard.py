@@ -142,22 +142,23 @@ def entries(records: Sequence[Record], role: RaceRole = "entrant") -> list[Entry
 def standings(records: Sequence[Record]) -> Iterator[tuple[float, Entry]]:
     """Yield who stands under which tier, tier by tier and the soonest first.
 
-    These are, of each backend, device, mode, precision and way of reading, the soonest that
-    reaches it; those that were made for it; and, under the lowest, those that reach none and were
-    made for none.
+    These are, of each backend, device, mode and precision, the soonest that reaches it; the soonest
+    by views, if that is sooner than all without; those that were made for it; and, under the
+    lowest, those that reach none and were made for none.
     """
     all_entries = entries(records)
     for tier in TIERS:
         seen: set[tuple[Any, ...]] = set()
         for entry in all_entries:
             r = entry.first
-            place = (r.backend, r.device, r.mode, r.precision, entry.by_views)
+            place = (r.backend, r.device, r.mode, r.precision)
             reaches = entry.reaches(tier)
+            soonest = reaches and seen.isdisjoint({(*place, False), (*place, entry.by_views)})
             last = tier == TIERS[0] and not reaches and entry.tier is None
-            if (reaches and place not in seen) or entry.tier == tier or last:
+            if soonest or entry.tier == tier or last:
                 yield tier, entry
             if reaches:
-                seen.add(place)
+                seen.add((*place, entry.by_views))
 
 
 def leaderboard(records: Sequence[Record]) -> Table | None:
