@@ -195,7 +195,15 @@ def replay(benchmark: BenchmarkFixture, replayed: Replayed) -> Replay:
 
 def extra_info(record: Record) -> dict[str, Any]:
     """Return what pytest-benchmark's JSON carries beside the seconds: the record's terms."""
-    left_out = {"epoch_s", "beside_s", "processor_s", "predict_s", "latency_s", "machine"}
+    left_out = {
+        "epoch_s",
+        "beside_s",
+        "processor_s",
+        "withheld_s",
+        "predict_s",
+        "latency_s",
+        "machine",
+    }
     return record.model_dump(mode="json", by_alias=True, exclude=left_out)
 
 

@@ -145,6 +145,7 @@ class EpochDone(Said):
     kind: Literal["epoch"] = "epoch"
     epoch_s: Seconds
     processor_s: ProcessorSeconds
+    withheld_s: ProcessorSeconds | None
     evaluate_s: Seconds | None
     result: EpochResult | None
     last: bool = False
@@ -179,6 +180,7 @@ class Raced(Said):
     first_epoch_s: Seconds
     epoch_s: tuple[Seconds, ...]
     processor_s: tuple[ProcessorSeconds, ...]
+    withheld_s: tuple[ProcessorSeconds | None, ...]
     race: Race
 
 

@@ -6,6 +6,9 @@ The clock and the fence are arguments, so that a test needs no sleep and no devi
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
+
+import psutil
 
 Clock = Callable[[], float]
 Fence = Callable[[], None]
@@ -15,6 +18,34 @@ def no_fence() -> None:
     """Wait for nothing: what is timed is done when it returns."""
 
 
+def withheld_clock() -> float | None:
+    """Return the seconds that the host has withheld from all processors of a virtual machine.
+
+    Since it started, in hundredths, as Linux tells it; None where the system does not.
+    """
+    withheld: float | None = getattr(psutil.cpu_times(), "steal", None)
+    return withheld
+
+
+def unwatched() -> None:
+    """Tell nothing of what is withheld: reading it costs more than the shortest things timed."""
+
+
+class Lap(NamedTuple):
+    """What was timed once.
+
+    Attributes:
+        seconds: by the wall.
+        processor_s: processor time of all threads of this process.
+        withheld_s: processor time that the host of a virtual machine gave to others meanwhile,
+            though this machine wanted it, of all processors together; None if unknown.
+    """
+
+    seconds: float
+    processor_s: float
+    withheld_s: float | None
+
+
 class Stopwatch:
     """Seconds from `start` until the fence has passed in `stop`.
 
@@ -22,7 +53,7 @@ class Stopwatch:
     after it: work still in flight is inside the time.
 
     Attributes:
-        processor_s: processor time of all threads of this process, in what was timed last.
+        lap: what was timed last, by every clock.
     """
 
     def __init__(
@@ -30,29 +61,45 @@ class Stopwatch:
         clock: Clock = time.perf_counter,
         fence: Fence = no_fence,
         processor_clock: Clock = time.process_time,
+        withheld_clock: Callable[[], float | None] = unwatched,
     ) -> None:
-        self.processor_s = 0.0
+        self.lap = Lap(0.0, 0.0, None)
         self._clock = clock
         self._fence = fence
         self._processor_clock = processor_clock
-        self._processor_started = 0.0
-        self._started: float | None = None
+        self._withheld_clock = withheld_clock
+        self._started: Lap | None = None
 
     def start(self) -> None:
         """Wait for earlier work, then read the clocks."""
         self._fence()
-        self._processor_started = self._processor_clock()
-        self._started = self._clock()
+        withheld_s, processor_s = self._withheld_clock(), self._processor_clock()
+        self._started = Lap(self._clock(), processor_s, withheld_s)
 
     def stop(self) -> float:
         """Return the seconds since `start`. Raises RuntimeError if it was not started."""
         if self._started is None:
             raise RuntimeError("the stopwatch was stopped before it was started")
         self._fence()
-        seconds = self._clock() - self._started
-        self.processor_s = self._processor_clock() - self._processor_started
+        begin = self._started
+        end = Lap(self._clock(), self._processor_clock(), self._withheld_clock())
         self._started = None
-        return seconds
+        self.lap = Lap(
+            end.seconds - begin.seconds,
+            end.processor_s - begin.processor_s,
+            _grown(begin.withheld_s, end.withheld_s),
+        )
+        return self.lap.seconds
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    """Return by how much a count has grown; None if that is unknown.
+
+    A guest that is moved to another host may find its count begun anew.
+    """
+    if before is None or after is None or after < before:
+        return None
+    return after - before
 
 
 class Allowance:

@@ -427,6 +427,9 @@ class Record(Part):
     processor_s: tuple[ProcessorSeconds, ...] = ()
     """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
     wall time say that two threads shared one core."""
+    withheld_s: tuple[ProcessorSeconds, ...] = ()
+    """Seconds of processor time that a virtual machine wanted during each of `epoch_s` and its
+    host gave to others, of all processors together; empty where the system does not tell."""
     beside_s: dict[Name, tuple[Seconds, ...]] = {}
     """By variant, wall times of what was run in turn with `epoch_s`."""
     watched: tuple[Watched, ...] = ()
@@ -541,9 +544,12 @@ class Record(Part):
             neighbours = [
                 *self.beside_s.values(),
                 *([self.processor_s] if self.processor_s else []),
+                *([self.withheld_s] if self.withheld_s else []),
             ]
             if any(len(seconds) != len(self.epoch_s) for seconds in neighbours):
-                raise ValueError("epoch_s, processor_s and beside_s are neighbours, equally many")
+                raise ValueError(
+                    "epoch_s, processor_s, withheld_s and beside_s are neighbours, equally many"
+                )
             if self.watched and len(self.watched) != len(self.epoch_s):
                 raise ValueError("watched must hold every epoch in epoch_s")
         return self

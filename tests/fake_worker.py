@@ -59,7 +59,7 @@ def ready(job: Message) -> Message:
 
 def epoch_done(epoch_s: float, epoch: int | None = None) -> dict[str, Any]:
     """Return an epoch's seconds and, of an epoch with a number, figures better with every one."""
-    done = {"kind": "epoch", "epoch_s": epoch_s, "processor_s": 1.0}
+    done = {"kind": "epoch", "epoch_s": epoch_s, "processor_s": 1.0, "withheld_s": 0.0}
     if epoch is None:
         return done | {"evaluate_s": None, "result": None}
     result = {
@@ -234,6 +234,7 @@ def raced(job: Message) -> Message:
         "first_epoch_s": 2 * EPOCH_S,
         "epoch_s": [EPOCH_S] * epochs,
         "processor_s": [EPOCH_S] * epochs,
+        "withheld_s": [0.0] * epochs,
         "race": race,
     }
 

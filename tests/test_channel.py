@@ -22,7 +22,7 @@ def test_messages_arrive_whole_and_in_order(ends: tuple[Channel, socket.socket])
     """Two messages sent at once are received one after the other."""
     ours, theirs = ends
     other = Channel(theirs)
-    done = EpochDone(processor_s=0.5, epoch_s=0.1, evaluate_s=None, result=None)
+    done = EpochDone(processor_s=0.5, withheld_s=0.1, epoch_s=0.1, evaluate_s=None, result=None)
     other.send(done)
     other.send(Order(command="epoch"))
 
@@ -110,7 +110,7 @@ def test_processor_time_that_no_record_takes_is_no_message(
     """What would make no record is refused where it is said."""
     ours, theirs = ends
     theirs.sendall(
-        b'{"kind":"epoch","epoch_s":1,"processor_s":%b,"evaluate_s":null,"result":null}\n'
+        b'{"kind":"epoch","epoch_s":1,"processor_s":%b,"withheld_s":null,"evaluate_s":null,"result":null}\n'
         % seconds.encode()
     )
 

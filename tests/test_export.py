@@ -159,14 +159,15 @@ def test_round_carries_its_terms() -> None:
 
 
 def test_epoch_carries_what_it_took_and_achieved() -> None:
-    """Processor time and results stand in the row of their own epoch, the first one's too."""
+    """Processor time, withheld time and results stand in the row of their own epoch."""
     history = [RESULT | {"train_loss": loss} for loss in (4.0, 3.0, 2.0, 1.0)]
-    trained = record(history=history, processor_s=(0.1, 0.2, 0.3))
+    trained = record(history=history, processor_s=(0.1, 0.2, 0.3), withheld_s=(0.0, 0.5, 0.0))
     rows = {(r["what"], r["round"]): r for r in from_parquet(export.rounds([trained]))}
 
     losses = [rows[what]["train_loss"] for what in [("first_epoch", 1), ("epoch", 1), ("epoch", 3)]]
     assert losses == [4.0, 3.0, 1.0]
     assert [rows["epoch", n]["processor_s"] for n in (1, 2, 3)] == [0.1, 0.2, 0.3]
+    assert [rows["epoch", n]["withheld_s"] for n in (1, 2, 3)] == [0.0, 0.5, 0.0]
     assert rows["epoch", 2]["validation_loss"] is None
     assert rows["predict", 1]["train_loss"] is None
     assert rows["first_epoch", 1]["processor_s"] is None

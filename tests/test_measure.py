@@ -1,8 +1,12 @@
 """The stopwatch and the allowance, by clocks that the test turns."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
-from fmnist.measure import Allowance, Stopwatch, utc_now
+from fmnist.measure import Allowance, Lap, Stopwatch, utc_now, withheld_clock
 
 
 class TurnedClock:
@@ -47,6 +51,42 @@ def test_stop_without_start_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="before it was started"):
         stopwatch.stop()
+
+
+def test_lap_has_what_each_clock_grew_by() -> None:
+    """Wall, processor and withheld seconds of one lap come from their own clocks."""
+    stopwatch = Stopwatch(
+        TurnedClock(2, 9.5),
+        processor_clock=TurnedClock(10, 14),
+        withheld_clock=TurnedClock(100.25, 101),
+    )
+    stopwatch.start()
+    stopwatch.stop()
+
+    assert stopwatch.lap == Lap(seconds=7.5, processor_s=4, withheld_s=0.75)
+
+
+def test_what_is_withheld_is_unknown_where_its_clock_goes_back() -> None:
+    """A guest that was moved to another host has no such seconds, not less than none."""
+    stopwatch = Stopwatch(TurnedClock(0, 1), withheld_clock=TurnedClock(100, 3))
+    stopwatch.start()
+    stopwatch.stop()
+
+    assert stopwatch.lap.withheld_s is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_withheld_clock_is_that_of_the_kernel() -> None:
+    """The clock says the eighth figure of all processors in /proc/stat, in seconds."""
+
+    def told() -> float:
+        ticks = Path("/proc/stat").read_text(encoding="utf-8").split()[8]
+        return int(ticks) / os.sysconf("SC_CLK_TCK")
+
+    before, said, after = told(), withheld_clock(), told()
+
+    assert said is not None
+    assert before <= said <= after
 
 
 def test_allowance_is_used_only_while_running() -> None:

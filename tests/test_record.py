@@ -46,7 +46,8 @@ def test_line_has_the_names_that_are_promised() -> None:
         train_images test_images batch_size precision epoch_s first_epoch_s import_s build_s
         evaluate_s images_per_s accuracy loss history parameters peak_memory_bytes jit_compile seed
         versions machine threads flags commit failure task process xla environment processor_s
-        beside_s audit_s correct parity digest forward_macs train_flop_per_image peaks""".split()
+        withheld_s beside_s audit_s correct parity digest forward_macs train_flop_per_image
+        peaks""".split()
 
     assert set(promised) <= set(json.loads(record().to_json()))
 
@@ -73,6 +74,8 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"predict_s": ()}, "predict_s is missing"),
         ({"beside_s": {"plain": (1.0,)}}, "neighbours"),
         ({"processor_s": (1.0,)}, "neighbours"),
+        ({"withheld_s": (1.0,)}, "neighbours"),
+        ({"withheld_s": (1.0, 1.0, -1.0)}, "greater than or equal to 0"),
         ({"plain_epoch_s": (1.0, 1.0, 1.0)}, "Extra inputs"),
         ({"process": -1}, "greater than or equal to 0"),
         ({"xla": "perhaps"}, "there are: auto, on, off"),

@@ -43,7 +43,8 @@ WHOLE_EPOCHS = {"plain", "twin", *map(grid.base_of, grid.SPIKES)} | (
 WRITTEN_AS_THEY_ARE = {int, float, type(None)}
 """By the writer of CSV, and most of a table's cells."""
 LISTS_OF_ROUNDS = {
-    *("epoch_s", "processor_s", "watched", "beside_s", "audit_s", "predict_s", "latency_s"),
+    *("epoch_s", "processor_s", "withheld_s", "watched", "beside_s", "audit_s", "predict_s"),
+    "latency_s",
 }
 KINDS: Mapping[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 """By the type of a field in its JSON Schema, that of a column."""
@@ -66,6 +67,7 @@ COLUMNS_OF_ROUNDS: Mapping[str, type] = {
     "round": int,
     "seconds": float,
     "processor_s": float,
+    "withheld_s": float,
     "images": int,
     "steps": int,
     "flop": int,
@@ -113,9 +115,9 @@ def rounds(records: Iterable[Record]) -> Export:
     """Return a row for each timed round of every record, also of those that failed later.
 
     `record` counts the records from 1, `round` the rounds of one `what` from 1: equal rounds of
-    `epoch_s` and `beside_s` ran next to each other. `processor_s` belongs to rounds of `epoch_s`,
-    and what an epoch achieved to those of task `train`. `flop` are the floating-point operations of
-    all images of an epoch of training, where the record has them counted.
+    `epoch_s` and `beside_s` ran next to each other. `processor_s` and `withheld_s` belong to rounds
+    of `epoch_s`, and what an epoch achieved to those of task `train`. `flop` are the floating-point
+    operations of all images of an epoch of training, where the record has them counted.
     """
     return Export("rounds", COLUMNS_OF_ROUNDS, _Rows(records, _rounds))
 
@@ -195,6 +197,8 @@ def _known_of_round(record: Record, field: str, index: int) -> Row:
     known: dict[str, Value] = {}
     if field == "epoch_s" and index < len(record.processor_s):
         known["processor_s"] = record.processor_s[index]
+    if field == "epoch_s" and index < len(record.withheld_s):
+        known["withheld_s"] = record.withheld_s[index]
     if field == "epoch_s" and index < len(record.watched):
         watched = record.watched[index].model_dump()
         known |= watched | {"throttled": " ".join(watched["throttled"])}

@@ -87,7 +87,7 @@ they state a `failure`; "if known" leaves it to the record.
 `fmnist` reads no line that breaks one of these rules; `fmnist check` says which.
 
 - Without a `failure`, all is there that the task promises, and the lists of `beside_s` and
-  `processor_s`, if there are any, are as long as `epoch_s`.
+  `processor_s` and `withheld_s`, if there are any, are as long as `epoch_s`.
 - `accuracy` and `loss` are those of the last epoch in `history`.
 - `images_per_s` is `train_images` over the geometric mean of `epoch_s`.
 - `train_flop_per_image` is 2 to 6 times the sum of `forward_macs`, and `null` if one of these is.

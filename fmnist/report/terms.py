@@ -1,11 +1,12 @@
 """The terms that a number was measured under, in words: they stand under every table."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from fmnist import machine, stats
 from fmnist.record import Record, by_cell, samples
 from fmnist.report.choose import backends_of
-from fmnist.report.render import NOTHING, above_one, joined
+from fmnist.report.render import NOTHING, above_one, digits, joined
 from fmnist.report.trust import MARGIN, noise_of
 
 EPOCH_TERM = (
@@ -34,6 +35,7 @@ def terms_of(records: Sequence[Record]) -> tuple[str, ...]:
         f"mode {joined(r.mode for r in records)}",
         f"XLA (`jit_compile` as Keras resolved it): {xla}",
         *throttled_terms(records),
+        *withheld_terms(records),
         *([f"epochs trained {_epochs_trained(records)}"] if records[0].task == "train" else []),
         *machine_terms(records),
     )
@@ -132,6 +134,32 @@ def throttled_terms(records: Sequence[Record]) -> tuple[str, ...]:
         if reasons
     )
     return (f"THROTTLED, clocks held down by the driver during epochs: {told}",)
+
+
+def withheld_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return how much a virtual machine's host kept from the epochs; nothing if that is nothing.
+
+    Of the processor time that they wanted: what they had, and what was withheld meanwhile.
+    """
+    shares = {
+        cell.id: _withheld_share(of_cell)
+        for cell, of_cell in by_cell([r for r in records if r.withheld_s]).items()
+    }
+    if not any(shares.values()):
+        return ()
+    worst = max(shares, key=lambda cell: shares[cell])
+    usual = stats.median(list(shares.values())).value
+    return (
+        "withheld from epochs by the host of this virtual machine, for other guests: "
+        f"{digits(100 * usual)} % of the processor time that they "
+        f"wanted (median of {len(shares)} cells), most {digits(100 * shares[worst])} % of {worst}",
+    )
+
+
+def _withheld_share(records: Sequence[Record]) -> float:
+    withheld_s = math.fsum(s for r in records for s in r.withheld_s)
+    had_s = math.fsum(s for r in records for s in r.processor_s)
+    return withheld_s / (withheld_s + had_s) if withheld_s else 0.0
 
 
 def failed_terms(records: Sequence[Record]) -> tuple[str, ...]:

@@ -416,12 +416,15 @@ class CellRun:
         steady = self._epochs[1:]
         epoch_s = tuple(e.epoch_s for e in steady)
         processor_s = tuple(e.processor_s for e in steady)
+        withheld_s = tuple(e.withheld_s for e in steady)
         if self._raced is not None:
             epoch_s, processor_s = self._raced.epoch_s, self._raced.processor_s
+            withheld_s = self._raced.withheld_s
         fields: dict[str, Any] = {
             **self._images(),
             "epoch_s": epoch_s,
             "processor_s": processor_s,
+            "withheld_s": () if None in withheld_s else withheld_s,
             "watched": self._watched[1 : 1 + len(steady)],
             "audit_s": {n: s for n in AUDIT_VARIANTS if (s := self.seconds_of(n))},
             "history": results,

@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 
 from fmnist.channel import Job, Raced
 from fmnist.data import preprocess
-from fmnist.measure import Fence, Stopwatch
+from fmnist.measure import Fence, Lap, Stopwatch, withheld_clock
 from fmnist.models import Recipe
 from fmnist.record import Race
 from fmnist.training import train
@@ -40,7 +40,7 @@ def run(
         raise ValueError("a job of task race needs a role")
     recipe, fence = job.recipe, train.fence_of(model)
     restore = train.restorer(model)
-    ((first_epoch_s, _),) = _fitted(fit, fence, training, recipe.batch_size, epochs=1)
+    (first,) = _fitted(fit, fence, training, recipe.batch_size, epochs=1)
     restore()
     stopwatch = Stopwatch(fence=fence)
     stopwatch.start()
@@ -49,11 +49,12 @@ def run(
     stopwatch.start()
     epochs = _fitted(fit, fence, training, recipe.batch_size, recipe.epochs)
     fit_s = stopwatch.stop()
-    epoch_s, processor_s = zip(*epochs, strict=True)
+    epoch_s, processor_s, withheld_s = zip(*epochs, strict=True)
     return Raced(
-        first_epoch_s=first_epoch_s,
+        first_epoch_s=first.seconds,
         epoch_s=epoch_s,
         processor_s=processor_s,
+        withheld_s=withheld_s,
         race=Race(
             role=job.role, adapt_s=adapt_s, fit_s=fit_s, **_reading(predict, to_read, recipe)
         ),
@@ -62,13 +63,11 @@ def run(
 
 def _fitted(
     fit: train.Fit, fence: Fence, training: Images, batch_size: int, epochs: int
-) -> list[tuple[float, float]]:
-    """Train so many epochs; return the wall and processor seconds of each."""
-    stopwatch = Stopwatch(fence=fence)
-    measured: list[tuple[float, float]] = []
-    clock = train.EpochClock(
-        stopwatch, lambda epoch_s, _: measured.append((epoch_s, stopwatch.processor_s))
-    )
+) -> list[Lap]:
+    """Train so many epochs; return what each took."""
+    stopwatch = Stopwatch(fence=fence, withheld_clock=withheld_clock)
+    measured: list[Lap] = []
+    clock = train.EpochClock(stopwatch, lambda _, __: measured.append(stopwatch.lap))
     fit(*training, batch_size=batch_size, epochs=epochs, callbacks=[clock])
     return measured
 

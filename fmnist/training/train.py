@@ -123,8 +123,8 @@ class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publi
     It defines no per-batch hook: one would make Keras wait for the device at every batch on JAX.
 
     Args:
-        stopwatch: started when the epoch begins, stopped when its last batch is done; it keeps
-            the epoch's processor time.
+        stopwatch: started when the epoch begins, stopped when its last batch is done; its
+            `lap` is the epoch's.
         measured: is given the seconds and Keras's logs of the epoch; what it does is not timed.
             What it returns is put into the logs, for the callbacks after this one.
     """

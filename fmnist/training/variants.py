@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fmnist.grid import REFERENCE, SPIKES, base_of
-from fmnist.measure import Stopwatch, no_fence
+from fmnist.measure import Lap, Stopwatch, no_fence, withheld_clock
 from fmnist.training import train
 from fmnist.training.tuned.loops import Loop
 
@@ -52,7 +52,7 @@ class Variants:
         self._steps = steps
         self._stand_ins: dict[str, keras.Model] = {}
         self._matrix = np.random.default_rng(0).random((REFERENCE_SIZE,) * 2, dtype=np.float32)
-        self._runs: Mapping[str, Callable[[], tuple[float, float]]] = {
+        self._runs: Mapping[str, Callable[[], Lap]] = {
             **dict.fromkeys(
                 ("epoch", "twin", "fenced", *map(base_of, SPIKES)),
                 partial(self._fit, model, images),
@@ -72,8 +72,8 @@ class Variants:
             "fence": self._fence_alone,
         }
 
-    def run(self, name: str) -> tuple[float, float]:
-        """Return the wall and processor seconds of one round. Raises ValueError for no variant."""
+    def run(self, name: str) -> Lap:
+        """Return what one round took. Raises ValueError for no variant."""
         if name not in self._runs:
             raise ValueError(f"no variant {name!r}; there are: {', '.join(self._runs)}")
         return self._runs[name]()
@@ -86,12 +86,12 @@ class Variants:
         steps: int | None = None,
         fenced: bool = True,
         more: tuple[keras.callbacks.Callback, ...] = (),
-    ) -> tuple[float, float]:
+    ) -> Lap:
         """Return the seconds of one epoch of so many steps."""
         n = (steps or self._steps) * self._batch_size
-        stopwatch = Stopwatch(fence=train.fence_of(model) if fenced else no_fence)
-        measured: list[float] = []
-        clock = train.EpochClock(stopwatch, lambda seconds, _: measured.append(seconds))
+        fence = train.fence_of(model) if fenced else no_fence
+        stopwatch = Stopwatch(fence=fence, withheld_clock=withheld_clock)
+        clock = train.EpochClock(stopwatch, lambda _, __: None)
         train_on = (
             self._loop.fit if self._loop and model is self._model else partial(train.fit, model)
         )
@@ -102,9 +102,9 @@ class Variants:
             epochs=1,
             callbacks=[clock, *more],
         )
-        return measured[0], stopwatch.processor_s
+        return stopwatch.lap
 
-    def _sum_of_steps(self) -> tuple[float, float]:
+    def _sum_of_steps(self) -> Lap:
         """Return the seconds inside the steps, each waited for."""
         if self._loop is not None:
             n = self._steps * self._batch_size
@@ -116,23 +116,21 @@ class Variants:
                 # what makes them takes longer than a small net's step.
                 for variable in self._model.trainable_variables:
                     keras.ops.convert_to_numpy(variable)
-            return stopwatch.stop(), stopwatch.processor_s
+            stopwatch.stop()
+            return stopwatch.lap
         clock = train.StepClock()
-        _, processor_s = self._fit(self._model, self._images, more=(clock,))
-        return clock.seconds, processor_s
+        return self._fit(self._model, self._images, more=(clock,))._replace(seconds=clock.seconds)
 
-    def _hooked(self) -> tuple[float, float]:
+    def _hooked(self) -> Lap:
         """Return the seconds of an epoch with a callback that does nothing at every batch."""
         idle = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)  # noqa: ARG005  # Keras's signature
         return self._fit(self._model, self._images, more=(idle,))
 
-    def _without_work(self) -> tuple[float, float]:
+    def _without_work(self) -> Lap:
         """Return the seconds with a model that has nearly nothing to compute."""
         return self._fit(self._stand_in("whole images", self._images, metrics=True), self._images)
 
-    def _without_input(
-        self, *, metrics: bool = True, steps: int | None = None
-    ) -> tuple[float, float]:
+    def _without_input(self, *, metrics: bool = True, steps: int | None = None) -> Lap:
         """Return the seconds with such a model on images of one pixel."""
         pixels = np.ascontiguousarray(self._images[:, :1, :1])
         model = self._stand_in(f"pixels, metrics {metrics}", pixels, metrics=metrics)
@@ -149,18 +147,20 @@ class Variants:
             self._stand_ins[key] = model
         return self._stand_ins[key]
 
-    def _fence_alone(self) -> tuple[float, float]:
+    def _fence_alone(self) -> Lap:
         """Return the seconds of the fence when there is nothing to wait for: the suite's own."""
         wait = train.fence_of(self._model)
         wait()
         stopwatch = Stopwatch()
         stopwatch.start()
         wait()
-        return stopwatch.stop(), stopwatch.processor_s
+        stopwatch.stop()
+        return stopwatch.lap
 
-    def _reference(self) -> tuple[float, float]:
+    def _reference(self) -> Lap:
         """Return the seconds of a product of two matrices, 1,024 x 1,024, by NumPy."""
         stopwatch = Stopwatch()
         stopwatch.start()
         np.matmul(self._matrix, self._matrix)
-        return stopwatch.stop(), stopwatch.processor_s
+        stopwatch.stop()
+        return stopwatch.lap

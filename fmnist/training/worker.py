@@ -37,7 +37,7 @@ from fmnist.channel import (
     Timed,
     Traced,
 )
-from fmnist.measure import Stopwatch
+from fmnist.measure import Lap, Stopwatch, withheld_clock
 from fmnist.record import EVALUATED, EpochResult, PeakMemory, Predictions, packed
 
 if TYPE_CHECKING:
@@ -291,8 +291,7 @@ class Served:
     def _answer_to(self, order: Order) -> Answer:
         """Carry an order out. Raises ValueError for one that has no place after training."""
         if order.command == "variant":
-            epoch_s, processor_s = self._variants.run(order.variant)
-            return EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
+            return _epoch_of(self._variants.run(order.variant))
         answers: Mapping[str, Callable[[], Answer]] = {
             "recognise": lambda: Recognised(correct=packed(self._recognised())),
             "trace": self._traced,
@@ -308,10 +307,10 @@ class Served:
         """Train an epoch for each order to do so; return the first order that is another one."""
         following: list[Order] = []
         done: list[EpochDone] = []
-        stopwatch = Stopwatch(fence=self._fence)
+        stopwatch = Stopwatch(fence=self._fence, withheld_clock=withheld_clock)
 
-        def measured(epoch_s: float, logs: Mapping[str, float]) -> Mapping[str, float]:
-            done[:] = [self._epoch_done(epoch_s, stopwatch.processor_s, logs)]
+        def measured(_: float, logs: Mapping[str, float]) -> Mapping[str, float]:
+            done[:] = [self._epoch_done(stopwatch.lap, logs)]
             result = done[0].result
             if result is None or result.validation_loss is None:
                 return {}
@@ -343,11 +342,9 @@ class Served:
             return partial(self._spread.fit, self._model)
         return self._loop.fit if self._loop else partial(self._train.fit, self._model)
 
-    def _epoch_done(
-        self, epoch_s: float, processor_s: float, logs: Mapping[str, float]
-    ) -> EpochDone:
+    def _epoch_done(self, lap: Lap, logs: Mapping[str, float]) -> EpochDone:
         """Return what an epoch achieved: evaluated, outside the clock, where the task asks it."""
-        done = EpochDone(epoch_s=epoch_s, processor_s=processor_s, evaluate_s=None, result=None)
+        done = _epoch_of(lap)
         if self._job.task not in EVALUATED:
             return done
         stopwatch = Stopwatch()
@@ -499,6 +496,17 @@ class Served:
         on_gpu = self._job.device == "gpu"
         device = grid.BACKENDS[self._job.backend].gpu_peak_bytes() if on_gpu else None
         return PeakMemory(host=_host_peak_bytes(), device=device)
+
+
+def _epoch_of(lap: Lap) -> EpochDone:
+    """Return an epoch of which nothing is known but what it took."""
+    return EpochDone(
+        epoch_s=lap.seconds,
+        processor_s=lap.processor_s,
+        withheld_s=lap.withheld_s,
+        evaluate_s=None,
+        result=None,
+    )
 
 
 def _host_peak_bytes() -> int:

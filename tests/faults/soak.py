@@ -64,7 +64,7 @@ class Watched:
 
     @property
     def more_files(self) -> int:
-        """How many more files were open at least in the last quarter of the cells than in the first.
+        """How many more files were open at least in the last quarter than in the first one.
 
         The least, as a worker that starts while we look has its pipes open for a moment: what is
         never closed raises the least too.

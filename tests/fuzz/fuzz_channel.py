@@ -42,12 +42,22 @@ SAID = [
             }
         ),
         EpochDone(
-            epoch_s=1.0, processor_s=2.0, evaluate_s=0.1, result=EpochResult(**samples.RESULT)
+            epoch_s=1.0,
+            processor_s=2.0,
+            withheld_s=None,
+            evaluate_s=0.1,
+            result=EpochResult(**samples.RESULT),
         ),
         Timed(seconds=(0.1, 0.2)),
         Recognised(correct="AAAA"),
         Traced(weights_sha256="0" * 64),
-        Raced(first_epoch_s=2.0, epoch_s=(1.0,), processor_s=(1.0,), race=RECORDS[1].race),
+        Raced(
+            first_epoch_s=2.0,
+            epoch_s=(1.0,),
+            processor_s=(1.0,),
+            withheld_s=(0.5,),
+            race=RECORDS[1].race,
+        ),
         PeaksReached(peaks=RECORDS[0].peaks),
         Stopped(peak_memory_bytes=RECORDS[0].peak_memory_bytes),
         Order(command="stop"),
