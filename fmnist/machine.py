@@ -9,7 +9,7 @@ import uuid
 from functools import cache
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cpuinfo
 import psutil
@@ -138,7 +138,7 @@ def disturbances() -> list[str]:
         found.append("the machine runs on battery: clocks are lowered")
     if psutil.swap_memory().used > 0 and psutil.virtual_memory().percent > FULL_MEMORY_PERCENT:
         found.append("memory is nearly full and swap is in use")
-    if (share := _withheld()) > MOST_WITHHELD:
+    if (share := withheld_share(ProcessorTimes(0.0, 0.0), processor_times())) > MOST_WITHHELD:
         found.append(
             f"since this machine started, its host has withheld {share:.0%} of the processor time "
             "that it asked for: other guests compute there"
@@ -156,15 +156,29 @@ def disturbances() -> list[str]:
     return found
 
 
-def _withheld() -> float:
-    """Return the share of the wanted processor time that the host gave to other guests, in [0, 1].
+class ProcessorTimes(NamedTuple):
+    """Seconds since the machine started, of all processors and all programs together.
 
-    Since the machine started, as Linux tells it; 0 elsewhere, and on a machine that is no guest.
+    Attributes:
+        had_s: that programs computed.
+        withheld_s: that they wanted to, and the host gave to other guests, as Linux tells it; 0
+            elsewhere, and on a machine that is no guest.
     """
+
+    had_s: float
+    withheld_s: float
+
+
+def processor_times() -> ProcessorTimes:
+    """Return what programs had until now, and what was withheld from them."""
     times = psutil.cpu_times()
-    stolen: float = getattr(times, "steal", 0.0)
-    wanted = stolen + times.user + times.system
-    return stolen / wanted if wanted else 0.0
+    return ProcessorTimes(times.user + times.system, getattr(times, "steal", 0.0))
+
+
+def withheld_share(before: ProcessorTimes, after: ProcessorTimes) -> float:
+    """Return the share of the wanted processor time that was withheld meanwhile, in [0, 1]."""
+    had_s, withheld_s = after.had_s - before.had_s, after.withheld_s - before.withheld_s
+    return withheld_s / (had_s + withheld_s) if withheld_s > 0 else 0.0
 
 
 def _has_bytecode(package: str) -> bool:

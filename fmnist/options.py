@@ -115,6 +115,12 @@ OPTIONS = (
         metavar="P",
     ),
     Option(
+        "patience",
+        "time like 10m to wait in, in all, while the host of a virtual machine withholds processor "
+        "time (Linux); default: never wait",
+        metavar="TIME",
+    ),
+    Option(
         "noise_pairs",
         "pairs of processes in which one cell is run against itself",
         type=int,
@@ -205,14 +211,17 @@ def count(name: str, options: Mapping[str, Any], default: int) -> int:
     return found
 
 
-def budget_s(text: str | None) -> float | None:
-    """Return the seconds of a time like `90s`, `10m` or `1.5h`."""
+def seconds_of(name: str, text: str | None) -> float | None:
+    """Return the seconds of an option's time like `90s`, `10m` or `1.5h`; None if it was not given.
+
+    Raises PlanError for what is no such time.
+    """
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
     seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3_600}[match[2]] if match else 0.0
     if not seconds:
-        raise PlanError(f"--budget must be a time like 90s, 10m or 2h, got {text!r}")
+        raise PlanError(f"--{name} must be a time like 90s, 10m or 2h, got {text!r}")
     return seconds
 
 

@@ -187,7 +187,8 @@ def main() -> None:
                 MISBEHAVIOURS[at_once](end)
             graded = epoch if job["task"] in ("train", "learn", "scale") else None
             last = {"last": behaviour == f"ends-{epoch}"}
-            say(end, epoch_done(EPOCH_S * epoch, graded) | last)
+            withheld = {"withheld_s": 1.0 if behaviour == "withheld" else 0.0}
+            say(end, epoch_done(EPOCH_S * epoch, graded) | last | withheld)
             continue
         if command == "variant" and behaviour == f"in-{variant}":
             MISBEHAVIOURS["kill"](end)

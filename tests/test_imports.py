@@ -64,12 +64,13 @@ MAY_IMPORT = {
     "session.plan": {
         *("channel", "data", "data.standin", "files", "grid", "machine", "measure", "models"),
         *("options", "record", "session.environments", "session.gpu_watch", "session.places"),
-        "session.resume",
+        *("session.patience", "session.resume"),
     },
     "session.budget": {"measure", "record", "stats"},
+    "session.patience": {"machine", "measure"},
     "session.launch": {
         *("bounds", "channel", "files", "grid", "measure", "models", "record", "session.audit"),
-        *("session.budget", "session.gpu_watch", "session.plan"),
+        *("session.budget", "session.gpu_watch", "session.patience", "session.plan"),
     },
     "session.selfcheck": {
         *("channel", "grid", "measure", "parity", "record", "session.launch", "session.plan"),

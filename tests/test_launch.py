@@ -24,6 +24,7 @@ class Recorder:
         self.ended_ids: list[str] = []
         self.found_ids: list[str] = []
         self.steps_before_found = 0
+        self.waited: list[tuple[float, float]] = []
         self._interrupt_after = interrupt_after
 
     def started(self, cell: Cell, task: Task, steps: int) -> None:
@@ -43,6 +44,10 @@ class Recorder:
         """Write the cell down, and whether any was measured before it was told of."""
         self.found_ids.append(record.cell.id)
         self.steps_before_found = len(self.steps)
+
+    def waits(self, share: float, left_s: float) -> None:
+        """Write down that the session waits."""
+        self.waited.append((share, left_s))
 
 
 @pytest.fixture

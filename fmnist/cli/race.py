@@ -20,7 +20,7 @@ from fmnist.session import race as racing
 from fmnist.studies.race_rules import FEWEST_SEEDS
 
 RACE_OPTIONS = some_of(
-    (*OF_WHOLE_TRAININGS, "models"),
+    (*OF_WHOLE_TRAININGS, "models", "patience"),
     defaults={"preset": "full", "seeds": FEWEST_SEEDS},
     helps={
         "seeds": "fresh seeds of each entrant, each in a process of its own",

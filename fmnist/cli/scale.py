@@ -19,6 +19,7 @@ SCALE_OPTIONS = some_of(
     (
         *(name for name in OF_WHOLE_TRAININGS if name not in ("modes", "seeds")),
         *("models", "recipe", "replicas", "scaling", "batch_size", "rounds", "processes"),
+        "patience",
     ),
     defaults={},
     helps={"replicas": "comma-separated: devices that train one model; default: 2, or one a host"},

@@ -44,6 +44,7 @@ from fmnist.record import Peaks, Recipe, Record, Task, Watched, append, throughp
 from fmnist.session import audit
 from fmnist.session.budget import Share
 from fmnist.session.gpu_watch import GpuWatch
+from fmnist.session.patience import is_much
 from fmnist.session.plan import Plan
 
 Program = Sequence[str] | None
@@ -78,6 +79,9 @@ class Observer(Protocol):
     def found(self, record: Record) -> None:
         """An earlier run of the session, which goes on now, has measured this."""
 
+    def waits(self, share: float, left_s: float) -> None:
+        """So much of the processor time is withheld; there is patience left for so long."""
+
 
 class Unwatched:
     """An observer that looks away: nobody sits there."""
@@ -92,6 +96,9 @@ class Unwatched:
         """Look away."""
 
     def found(self, record: Record) -> None:
+        """Look away."""
+
+    def waits(self, share: float, left_s: float) -> None:
         """Look away."""
 
 
@@ -252,6 +259,7 @@ class CellRun:
         self._child: Child | None = None
         self._started_at = utc_now()
         self._epochs: list[EpochDone] = []
+        self._last: EpochDone | None = None
         self._variants: dict[str, list[EpochDone]] = {}
         self._timed: dict[str, list[float]] = {"predict": [], "latency": []}
         self._correct: str | None = None
@@ -307,6 +315,12 @@ class CellRun:
         return self.failure is not None or self._stopped is not None
 
     @property
+    def was_disturbed(self) -> bool:
+        """Whether the host withheld much of the processor time that the last epoch wanted."""
+        done = self._last
+        return done is not None and is_much(done.processor_s, done.withheld_s or 0.0)
+
+    @property
     def has_trained(self) -> bool:
         """Whether a callback of the recipe has ended the training."""
         return bool(self._epochs) and self._epochs[-1].last
@@ -321,6 +335,7 @@ class CellRun:
             done = self._watched_epoch() if order.command == "epoch" else self._expect(EpochDone)
             variants = self._variants.setdefault(order.variant, [])
             (self._epochs if order.variant in ("", "epoch") else variants).append(done)
+            self._last = done
             return done.epoch_s
         if order.command == "race":
             self._raced = self._expect(Raced)
@@ -511,6 +526,15 @@ def in_turn(runs: Sequence[Turn], round_number: int) -> Iterable[Turn]:
     return runs if round_number % 2 == 0 else reversed(runs)
 
 
+def wait_for_host(plan: Plan, observer: Observer, runs: Sequence[CellRun]) -> None:
+    """Wait before a round, if the plan has patience and the host withheld much from the last one.
+
+    Where it did not, nothing is looked for: to look is to compute.
+    """
+    if any(run.was_disturbed for run in runs):
+        plan.patience.wait(observer.waits)
+
+
 def run_group(
     plan: Plan,
     cells: Sequence[Cell],
@@ -531,6 +555,7 @@ def run_group(
         for record in measured:
             observer.found(record)
         return measured
+    plan.patience.wait(observer.waits)
     runs = [CellRun(plan, c, plan.job(c, task), observer, process=process) for c in cells]
     steps = orders(plan, cells[0], task)
     with ExitStack() as records:
@@ -540,6 +565,7 @@ def run_group(
             for run in runs:
                 run.start(resources, program, len(steps))
             for number, order in enumerate(steps):
+                wait_for_host(plan, observer, runs)
                 for run in in_turn(runs, number):
                     run.take(order)
                     if run.is_over:

@@ -24,16 +24,17 @@ from fmnist.options import (
     FLEET_OPTIONS,
     OPTIONS,
     PlanError,
-    budget_s,
     check_fleet,
     count,
     modes_of,
     names,
+    seconds_of,
     share,
     time_limit_s,
 )
 from fmnist.record import Record, Task
 from fmnist.session import environments, gpu_watch, places, resume
+from fmnist.session.patience import Patience
 
 SMALLEST_SAMPLE = len(data.CLASS_NAMES)
 SEEDS = 2**32
@@ -78,6 +79,8 @@ class Plan:
     """Whether other machines do the work: then `machine` and `cpus` are not what is measured on."""
     nvml: ModuleType | None = None
     """The driver's library, where cells run on a GPU and it can be asked."""
+    patience: Patience = field(default_factory=Patience, compare=False)
+    """With the host of a virtual machine, before rounds."""
     hold: Hold = field(default_factory=Hold, compare=False)
     """On the session: no other process goes on with it as long as this one runs."""
 
@@ -303,7 +306,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         groups=groups,
         epochs={name: _epochs(name, options["rounds"], preset) for name in chosen},
         processes=count("processes", options, 1),
-        budget_s=budget_s(options["budget"]),
+        budget_s=seconds_of("budget", options["budget"]),
         precision_target=share(options["precision_target"]),
         noise_cell=noise_cell_of(groups, options["noise_cell"]),
         noise_pairs=count("noise_pairs", options, preset.noise_pairs),
@@ -324,6 +327,7 @@ def make(options: Mapping[str, Any], environ: Mapping[str, str] = os.environ) ->
         nvml=None if isinstance(nvml, str) else nvml,
         on_fleet=on_fleet,
         hold=hold,
+        patience=Patience(seconds_of("patience", options["patience"]) or 0.0),
     )
 
 

@@ -99,6 +99,15 @@ class SessionProgress:
         """Count what is measured already; it took no time of this run."""
         self._found += record.task in COUNTED
 
+    def waits(self, share: float, left_s: float) -> None:
+        """Print that nothing is measured now, and why."""
+        self._console.print(
+            f"waiting: the host withholds {share:.0%} of the processor time; of --patience, "
+            f"{left_s:.0f} s are left",
+            highlight=False,
+            soft_wrap=True,
+        )
+
     def _remove(self, record: Record) -> None:
         """Take the bars away that a record ends; a cell may end before it was started."""
         ended = [(record.cell, record.task)]

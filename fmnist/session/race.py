@@ -173,6 +173,7 @@ def check_resumed(plan: Plan, starts: Sequence[Start]) -> None:
 
 def run(plan: Plan, start: Start, observer: Observer, program: Program = None) -> Record:
     """Run one training in a fresh process; return its record, which is on the disk by then."""
+    plan.patience.wait(observer.waits)
     run = CellRun(plan, start.cell, start.job(plan), observer, process=start.process)
     try:
         with ExitStack() as resources:

@@ -24,6 +24,7 @@ from fmnist.session.launch import (
     WorkerFailureError,
     in_turn,
     terms_of,
+    wait_for_host,
 )
 from fmnist.session.plan import Plan
 
@@ -48,6 +49,7 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
     if (measured := plan.measured_one(cell, "noise", process)) is not None:
         observer.found(measured)
         return measured
+    plan.patience.wait(observer.waits)
     base, twin = (
         CellRun(plan, cell, plan.job(cell, "noise"), observer, process=process, role=role)
         for role in ("base", "twin")
@@ -58,6 +60,7 @@ def _noise_pair(plan: Plan, observer: Observer, program: Program, process: int) 
             for run in in_turn((base, twin), process):
                 run.start(resources, program, rounds * (1 + len(grid.NOISE_VARIANTS)) + 1)
             for number in range(rounds):
+                wait_for_host(plan, observer, [base, twin])
                 _noise_round(base, twin, number, process)
                 if twin.failure:
                     base.fail(f"its twin failed: {twin.failure}")
@@ -90,6 +93,7 @@ def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program =
     if (measured := plan.measured_one(cell, "breakdown", 0)) is not None:
         observer.found(measured)
         return measured
+    plan.patience.wait(observer.waits)
     run = CellRun(plan, cell, plan.job(cell, "breakdown"), observer)
     names = ("epoch", *grid.BREAKDOWN_VARIANTS)
     rounds = 1 + plan.preset.breakdown_rounds
@@ -97,6 +101,7 @@ def run_breakdown(plan: Plan, cell: Cell, observer: Observer, program: Program =
         with ExitStack() as resources:
             run.start(resources, program, rounds * len(names) + 1)
             for number in range(rounds):
+                wait_for_host(plan, observer, [run])
                 for name in in_turn(names, number):
                     run.take(variant(name))
             run.take(STOP)
