@@ -196,12 +196,7 @@ def replay(benchmark: BenchmarkFixture, replayed: Replayed) -> Replay:
 def extra_info(record: Record) -> dict[str, Any]:
     """Return what pytest-benchmark's JSON carries beside the seconds: the record's terms."""
     left_out = {
-        "epoch_s",
-        "beside_s",
-        "processor_s",
-        "withheld_s",
-        "predict_s",
-        "latency_s",
+        *("epoch_s", "beside_s", "processor_s", "withheld_s", "predict_s", "latency_s"),
         "machine",
     }
     return record.model_dump(mode="json", by_alias=True, exclude=left_out)

@@ -138,7 +138,7 @@ def disturbances() -> list[str]:
         found.append("the machine runs on battery: clocks are lowered")
     if psutil.swap_memory().used > 0 and psutil.virtual_memory().percent > FULL_MEMORY_PERCENT:
         found.append("memory is nearly full and swap is in use")
-    if (share := withheld_share(ProcessorTimes(0.0, 0.0), processor_times())) > MOST_WITHHELD:
+    if (share := withheld_share(*processor_times())) > MOST_WITHHELD:
         found.append(
             f"since this machine started, its host has withheld {share:.0%} of the processor time "
             "that it asked for: other guests compute there"
@@ -175,9 +175,8 @@ def processor_times() -> ProcessorTimes:
     return ProcessorTimes(times.user + times.system, getattr(times, "steal", 0.0))
 
 
-def withheld_share(before: ProcessorTimes, after: ProcessorTimes) -> float:
-    """Return the share of the wanted processor time that was withheld meanwhile, in [0, 1]."""
-    had_s, withheld_s = after.had_s - before.had_s, after.withheld_s - before.withheld_s
+def withheld_share(had_s: float, withheld_s: float) -> float:
+    """Return what share was withheld of the processor time that was wanted, in [0, 1]."""
     return withheld_s / (had_s + withheld_s) if withheld_s > 0 else 0.0
 
 

@@ -159,7 +159,7 @@ def withheld_terms(records: Sequence[Record]) -> tuple[str, ...]:
 def _withheld_share(records: Sequence[Record]) -> float:
     withheld_s = math.fsum(s for r in records for s in r.withheld_s)
     had_s = math.fsum(s for r in records for s in r.processor_s)
-    return withheld_s / (withheld_s + had_s) if withheld_s else 0.0
+    return machine.withheld_share(had_s, withheld_s)
 
 
 def failed_terms(records: Sequence[Record]) -> tuple[str, ...]:

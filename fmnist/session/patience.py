@@ -20,6 +20,29 @@ BLOCK = bytes(1 << 20)
 """So large that its digest is computed without Python's lock."""
 
 
+def is_much(had_s: float, withheld_s: float) -> bool:
+    """Tell whether so much was withheld, where so much was had, that it is better to wait."""
+    return machine.withheld_share(had_s, withheld_s) > MOST_WITHHELD
+
+
+def withheld_now() -> float:
+    """Return the share withheld while all processors are asked for, for a moment; in [0, 1]."""
+    processors = len(machine.usable_cpus() or [None])
+    before = machine.processor_times()
+    with ThreadPoolExecutor(processors) as pool:
+        for computing in [pool.submit(_compute) for _ in range(processors)]:
+            computing.result()
+    after = machine.processor_times()
+    return machine.withheld_share(after.had_s - before.had_s, after.withheld_s - before.withheld_s)
+
+
+def _compute() -> None:
+    allowance = Allowance(LOOK_S)
+    allowance.run()
+    while allowance.left_s:
+        hashlib.sha256(BLOCK).digest()
+
+
 class Patience:
     """An allowance of seconds to wait in, until the host gives what is asked for.
 
@@ -32,11 +55,11 @@ class Patience:
     def __init__(
         self,
         limit_s: float = 0.0,
-        look: Callable[[], float] | None = None,
+        look: Callable[[], float] = withheld_now,
         pause: Callable[[], None] = lambda: time.sleep(PAUSE_S),
     ) -> None:
         self._allowance = Allowance(limit_s)
-        self._look = look or withheld_now
+        self._look = look
         self._pause = pause
 
     def wait(self, told: Callable[[float, float], None]) -> None:
@@ -56,25 +79,3 @@ class Patience:
                 share = self._look()
         finally:
             self._allowance.rest()
-
-
-def is_much(had_s: float, withheld_s: float) -> bool:
-    """Tell whether so much was withheld, where so much was had, that it is better to wait."""
-    return withheld_s > MOST_WITHHELD * (had_s + withheld_s)
-
-
-def withheld_now() -> float:
-    """Return the share withheld while all processors are asked for, for a moment; in [0, 1]."""
-    processors = len(machine.usable_cpus() or [None])
-    before = machine.processor_times()
-    with ThreadPoolExecutor(processors) as pool:
-        for computing in [pool.submit(_compute) for _ in range(processors)]:
-            computing.result()
-    return machine.withheld_share(before, machine.processor_times())
-
-
-def _compute() -> None:
-    allowance = Allowance(LOOK_S)
-    allowance.run()
-    while allowance.left_s:
-        hashlib.sha256(BLOCK).digest()

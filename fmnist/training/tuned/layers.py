@@ -6,10 +6,13 @@ Each is used on the backend and device where it was measured to be faster, and n
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import keras
 import numpy as np
+
+from fmnist.layers import PatchConv2D
 
 KNOB = "layers"
 
@@ -29,21 +32,131 @@ class MaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]  # Keras pu
 
     def call(self, inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
         """Return the largest pixel of each window."""
-        (down, across), channels = self.pool_size, inputs.shape[3]
-        if self.padding == "same":
-            missing = [-side % n for side, n in zip(inputs.shape[1:3], self.pool_size, strict=True)]
-            around = [(m // 2, m - m // 2) for m in missing]
-            inputs = keras.ops.pad(inputs, ((0, 0), *around, (0, 0)), constant_values=-float("inf"))
-        rows, columns = inputs.shape[1] // down, inputs.shape[2] // across
-        whole = inputs[:, : rows * down, : columns * across]
-        windows = keras.ops.reshape(whole, (-1, rows, down, columns, across, channels))
-        pixels = [windows[:, :, i, :, j] for i in range(down) for j in range(across)]
-        return reduce(_first_of_the_larger, pixels)
+        return reduce(_first_of_the_larger, _pixels(self._filled_up(inputs), self.pool_size))
+
+    def _filled_up(self, inputs: Any) -> Any:  # noqa: ANN401  # tensors
+        """Return the images with the border that padding `same` adds, which never wins."""
+        if self.padding != "same":
+            return inputs
+        missing = [-side % n for side, n in zip(inputs.shape[1:3], self.pool_size, strict=True)]
+        around = [(m // 2, m - m // 2) for m in missing]
+        return keras.ops.pad(inputs, ((0, 0), *around, (0, 0)), constant_values=-float("inf"))
+
+
+def _pixels(images: Any, window: tuple[int, int]) -> list[Any]:  # noqa: ANN401  # tensors
+    """Return the pixels of all windows by their place, in reading order: (n, rows, columns, c)."""
+    (height, width, channels), (down, across) = images.shape[1:], window
+    rows, columns = height // down, width // across
+    whole = images[:, : rows * down, : columns * across]
+    windows = keras.ops.reshape(whole, (-1, rows, down, columns, across, channels))
+    return [windows[:, :, i, :, j] for i in range(down) for j in range(across)]
 
 
 def _first_of_the_larger(first: Any, second: Any) -> Any:  # noqa: ANN401  # tensors
     """Return the larger of two elementwise; the gradient goes to the first where they are equal."""
     return keras.ops.where(first >= second, first, second)
+
+
+class WinnersMaxPooling2D(MaxPooling2D):
+    """The same, and which pixel of a window has won is kept for the gradient.
+
+    Then the gradient is one pass that compares nothing. It pays right behind a convolution; where an
+    activation stands between, XLA computes that anew for its own gradient, and it costs.
+    """
+
+    def call(self, inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
+        """Return the largest pixel of each window."""
+        return self._pooled(self._filled_up(inputs))
+
+    def _pooled(self, images: Any) -> Any:  # noqa: ANN401  # tensors
+        (height, width, channels), (down, across) = images.shape[1:], self.pool_size
+        rows, columns = height // down, width // across
+
+        @keras.ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras publishes no types
+        def pooled(images: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ANN401  # tensors
+            best, *others = _pixels(images, self.pool_size)
+            winner = keras.ops.zeros_like(best, dtype="int8")
+            for place, pixel in enumerate(others, start=1):
+                winner = keras.ops.where(pixel > best, keras.ops.cast(place, "int8"), winner)
+                best = keras.ops.maximum(best, pixel)
+            places = keras.ops.arange(down * across, dtype="int8")
+            places = keras.ops.reshape(places, (down, 1, across, 1))
+
+            def gradient(by_outputs: Any) -> Any:  # noqa: ANN401  # tensors
+                spread = by_outputs[:, :, None, :, None]
+                spread = keras.ops.where(
+                    winner[:, :, None, :, None] == places, spread, keras.ops.zeros_like(spread)
+                )
+                shape = (-1, rows * down, columns * across, channels)
+                cut = ((0, 0), (0, height % down), (0, width % across), (0, 0))
+                return keras.ops.pad(keras.ops.reshape(spread, shape), cut)
+
+            return best, gradient
+
+        return pooled(images)
+
+
+class _OneChannel:
+    """A convolution of images of one channel, as the sum of its taps' products: a mixin.
+
+    XLA on a CPU makes one vectorised pass of it, where its convolution multiplies a matrix of as
+    many columns as the kernel has pixels. The kernel's gradient is such a product, of all patches.
+    """
+
+    kernel_size: tuple[int, int]
+    padding: str
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:  # noqa: ANN401  # tensors
+        """Return what Keras's own does: (n, height, width, 1) to (n, rows, columns, filters)."""
+        (high, wide), filters = self.kernel_size, kernel.shape[-1]
+        if self.padding == "same":
+            around = [((n - 1) // 2, n // 2) for n in self.kernel_size]
+            inputs = keras.ops.pad(inputs, ((0, 0), *around, (0, 0)))
+        rows, columns = inputs.shape[1] - high + 1, inputs.shape[2] - wide + 1
+        taps = [(i, j) for i in range(high) for j in range(wide)]
+
+        @keras.ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras publishes no types
+        def summed(images: Any, kernel: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ANN401  # tensors
+            seen = [images[:, i : i + rows, j : j + columns] for i, j in taps]
+
+            def gradient(by_outputs: Any) -> tuple[Any, Any]:  # noqa: ANN401  # tensors
+                patches = keras.ops.reshape(keras.ops.concatenate(seen, -1), (-1, len(taps)))
+                by_kernel = keras.ops.matmul(
+                    keras.ops.transpose(patches), keras.ops.reshape(by_outputs, (-1, filters))
+                )
+                by_images = sum(
+                    keras.ops.pad(
+                        keras.ops.sum(by_outputs * kernel[i, j, 0], -1, keepdims=True),
+                        ((0, 0), (i, high - 1 - i), (j, wide - 1 - j), (0, 0)),
+                    )
+                    for i, j in taps
+                )
+                return by_images, keras.ops.reshape(by_kernel, kernel.shape)
+
+            products = (part * kernel[i, j, 0] for part, (i, j) in zip(seen, taps, strict=True))
+            return sum(products), gradient
+
+        return summed(_made_once(inputs), keras.ops.convert_to_tensor(kernel))
+
+
+def _made_once(inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
+    """Keep XLA from computing what comes before anew for each tap."""
+    if keras.backend.backend() != "jax":
+        return inputs
+    import jax
+
+    return jax.lax.optimization_barrier(inputs)
+
+
+class OneChannelConv2D(_OneChannel, keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes no types
+    """Keras's, of images of one channel."""
+
+
+class OneChannelPatchConv2D(_OneChannel, PatchConv2D):
+    """The racers', of images of one channel."""
+
+
+ONE_CHANNEL = {keras.layers.Conv2D: OneChannelConv2D, PatchConv2D: OneChannelPatchConv2D}
 
 
 class PoolingFirst(keras.layers.MaxPooling2D):  # type: ignore[misc]  # Keras publishes no types
@@ -124,12 +237,38 @@ Replacements = Mapping[keras.layers.Layer, keras.layers.Layer]
 
 def _compared(model: keras.Model) -> Replacements:
     """Return max pooling as comparisons, where windows do not overlap."""
+    row = model.layers if isinstance(model, keras.Sequential) else []
+    bare = [after for before, after in pairwise(row) if _is_bare(before)]
     return {
-        layer: MaxPooling2D(**_settings(layer))
+        layer: (WinnersMaxPooling2D if layer in bare else MaxPooling2D)(**_settings(layer))
         for layer in model.layers
         if type(layer) is keras.layers.MaxPooling2D
         and layer.pool_size == layer.strides
         and layer.data_format == "channels_last"
+        and None not in layer.input.shape[1:]
+    }
+
+
+def _is_bare(layer: keras.layers.Layer) -> bool:
+    """Tell whether it is a convolution without bias and activation."""
+    return (
+        isinstance(layer, keras.layers.Conv2D)
+        and not layer.use_bias
+        and layer.activation is keras.activations.linear
+    )
+
+
+def _summed(model: keras.Model) -> Replacements:
+    """Return convolutions of images of one channel as sums of products, in float32."""
+    return {
+        layer: _copied(ONE_CHANNEL[type(layer)], layer)
+        for layer in model.layers
+        if type(layer) in ONE_CHANNEL
+        and layer.built
+        and layer.data_format == "channels_last"
+        and tuple(layer.strides) == tuple(layer.dilation_rate) == (1, 1)
+        and layer.compute_dtype == "float32"  # a sum of nine in fewer bits would be less exact
+        and layer.input.shape[-1] == 1
         and None not in layer.input.shape[1:]
     }
 
@@ -194,11 +333,21 @@ def _keeps_order(layer: keras.layers.Layer) -> bool:
 
 def _alone(convolution: keras.layers.Conv2D) -> keras.layers.Conv2D:
     """Return a copy without bias and activation, with the kernel as it is."""
-    changed = {"use_bias": False, "activation": None, "kernel_initializer": "zeros"}
-    alone = keras.layers.Conv2D.from_config({**convolution.get_config(), **changed})
-    alone.build(convolution.input.shape)
-    alone.kernel.assign(convolution.kernel)
-    return alone
+    return _copied(keras.layers.Conv2D, convolution, use_bias=False, activation=None)
+
+
+def _copied(
+    kind: type[keras.layers.Conv2D],
+    convolution: keras.layers.Conv2D,
+    **changed: Any,  # noqa: ANN401  # of its configuration
+) -> keras.layers.Conv2D:
+    """Return it as another kind of layer, with the weights that are left as they are."""
+    copy = kind.from_config({**convolution.get_config(), **changed})
+    copy.build(convolution.input.shape)
+    copy.kernel.assign(convolution.kernel)
+    if copy.use_bias:
+        copy.bias.assign(convolution.bias)
+    return copy
 
 
 def _settings(pooling: keras.layers.MaxPooling2D) -> dict[str, Any]:
@@ -214,7 +363,7 @@ def _settings(pooling: keras.layers.MaxPooling2D) -> dict[str, Any]:
 
 DropIn = Callable[[keras.Model], Replacements]
 DROP_INS: Mapping[tuple[str, str], tuple[DropIn, ...]] = {
-    ("jax", "cpu"): (_compared,),
+    ("jax", "cpu"): (_compared, _summed),
     ("tensorflow", "cpu"): (_pooled_first, _dropped_by_bits),
 }
 """By backend and device; none where none was found to be faster."""
