@@ -74,6 +74,39 @@ def test_pooling_chooses_as_keras_does_among_equals(backend: str) -> None:
     assert [pool for pool in pools if max(pool["forward"], pool["gradient"]) > 1e-6] == []
 
 
+@EVERY_BACKEND
+def test_winners_are_kept_behind_a_bare_convolution_alone(backend: str) -> None:
+    """Right behind it pooling keeps which pixel has won; behind another layer it compares again."""
+    for pool in proof(backend)["pools"]:
+        kept = "WinnersMaxPooling2D" in pool["kinds"]
+        assert kept == pool["bare"], pool
+
+
+@EVERY_BACKEND
+def test_one_channel_is_convolved_as_keras_does(backend: str) -> None:
+    """Sizes and paddings: outputs and the gradient by the images are those of Keras's own."""
+    for found in proof(backend)["convolutions"]:
+        assert "OneChannelConv2D" in found["kinds"], found
+        assert found["forward"] <= 1e-5
+        assert found["gradient"] <= 1e-5
+
+
+@EVERY_BACKEND
+def test_fixed_layers_are_computed_anew_in_each_fit(backend: str) -> None:
+    """Once for all epochs, with the filters of now: other ones in between, and the loss follows."""
+    first, second = proof(backend)["fixed"]["losses"]
+
+    for losses in (first, second):
+        assert losses[:2] == pytest.approx([losses[2]] * 2, rel=1e-4)
+    assert second[0] != pytest.approx(first[0], rel=1e-2)
+
+
+@EVERY_BACKEND
+def test_only_untrained_first_layers_are_fixed(backend: str) -> None:
+    """Not filters that are trained, and none behind a random shift."""
+    assert proof(backend)["fixed"]["fixed"] == ["racer_9167", "racer_92"]
+
+
 def test_dropout_drops_by_its_rate() -> None:
     """By 8, 16 and 32 bits: the share, independently of the neighbour and of the last time."""
     for found in proof("tensorflow")["dropout"]:
@@ -107,7 +140,7 @@ def test_loop_predicts_as_keras_does(backend: str) -> None:
 
 
 @EVERY_BACKEND
-@pytest.mark.parametrize("name", ["dense3", "lenet_dropout"])
+@pytest.mark.parametrize("name", ["dense3", "lenet_dropout", "racer_92"])
 def test_tuned_steps_lose_what_stock_steps_lose(name: str, backend: str) -> None:
     """From the same weights on the same batches, halved or not, losses and gradients agree."""
     found = proof(backend)["loops"][name]
@@ -130,7 +163,7 @@ def test_last_batch_is_trained_on(name: str, backend: str) -> None:
 
 @EVERY_BACKEND
 def test_what_is_not_covered_stays_as_keras_has_it(backend: str) -> None:
-    """Overlapping windows keep Keras's pooling, an unknown optimizer its update; it learns."""
+    """Strides, overlapping windows keep Keras's layers, an unknown optimizer its update; it learns."""
     found = proof(backend)["unknown"]
 
     assert (found["same"], found["put"]) == (True, "nothing: no layer is covered")

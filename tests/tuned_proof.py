@@ -20,10 +20,14 @@ from fmnist.training.tuned import layers, loops
 BACKEND = keras.config.backend()
 N = 100
 POOLS: list[dict[str, Any]] = [
-    {"size": size, "padding": padding, "sides": sides}
+    {"size": size, "padding": padding, "sides": sides, "bare": bare}
     for size in (2, (2, 3))
     for padding in ("valid", "same")
     for sides in ((28, 28), (13, 11))
+    for bare in (False, True)
+]
+CONVOLUTIONS: list[dict[str, Any]] = [
+    {"size": size, "padding": padding} for size in (3, (2, 3)) for padding in ("valid", "same")
 ]
 
 
@@ -68,11 +72,16 @@ def compiled(name: str) -> tuple[keras.Model, np.ndarray, np.ndarray]:
 def layer_proof(name: str, made_for: str) -> dict[str, Any]:
     """Return how far a model with a backend's drop-in layers is from stock, by the same weights.
 
-    The mathematics holds on every backend, so each backend's are tried on both.
+    The mathematics holds on every backend, so each backend's are tried on both. Pixels and weights
+    are of few bits, so that a first convolution of theirs is exact in whatever order it adds: by
+    rounding alone, two pixels of a window could change places, and the gradient with them.
     """
+    keras.utils.set_random_seed(0)
     model, x, y = compiled(name)
+    x = np.round(x * 256) / np.float32(256)
     drawn = np.random.default_rng(0)  # a bias that begins at zero would prove nothing
-    model.set_weights([w + 0.1 * drawn.standard_normal(w.shape) for w in model.get_weights()])
+    moved = [w + 0.1 * drawn.standard_normal(w.shape) for w in model.get_weights()]
+    model.set_weights([np.round(w * 64) / 64 for w in moved])
     tuned, put = layers.put_in(model, made_for, "cpu")
     if tuned is model:
         return {"put": put, "forward": 0.0, "gradient": 0.0}
@@ -132,23 +141,55 @@ def row_proof(row: str) -> dict[str, Any]:
     }
 
 
-def pool_proof(size: Any, padding: str, sides: tuple[int, int]) -> dict[str, Any]:  # noqa: ANN401  # int or pair
-    """Return how far pooling of whole numbers, full of ties, is from Keras's own."""
-    inputs = keras.Input((*sides, 3))
-    scaled = keras.layers.DepthwiseConv2D(1, use_bias=False)(inputs)
-    outputs = keras.layers.MaxPooling2D(size, padding=padding)(scaled)
-    weighted = keras.layers.Flatten()(outputs)
-    model = keras.Model(inputs, keras.layers.Dense(2)(weighted))
-    tuned, put = layers.put_in(model, "jax", "cpu")
+def pool_proof(size: Any, padding: str, sides: tuple[int, int], *, bare: bool) -> dict[str, Any]:  # noqa: ANN401  # int or pair
+    """Return how far pooling of whole numbers, full of ties, is from Keras's own.
+
+    Bare: behind a convolution that hands them on as they are, without bias and activation.
+    """
+    first = (
+        keras.layers.Conv2D(3, 1, use_bias=False)
+        if bare
+        else keras.layers.DepthwiseConv2D(1, use_bias=False)
+    )
+    model = keras.Sequential(
+        [
+            keras.Input((*sides, 3)),
+            first,
+            keras.layers.MaxPooling2D(size, padding=padding),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    first.kernel.assign(np.eye(3)[None, None] if bare else np.ones((1, 1, 3, 1)))
     generator = np.random.default_rng(0)
     x = generator.integers(0, 3, (8, *sides, 3)).astype(np.float32)
-    y = generator.random((8, 2)).astype(np.float32)
+    return held_against_stock(model, x)
+
+
+def convolution_proof(size: Any, padding: str) -> dict[str, Any]:  # noqa: ANN401  # int or pair
+    """Return how far a convolution of one channel is from Keras's own, its images' gradient too."""
+    model = keras.Sequential(
+        [
+            keras.Input((13, 11, 1)),
+            keras.layers.Conv2D(4, size, padding=padding, activation="silu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),
+        ]
+    )
+    return held_against_stock(model, np.random.default_rng(0).random((8, 13, 11, 1), np.float32))
+
+
+def held_against_stock(model: keras.Model, x: np.ndarray) -> dict[str, Any]:
+    """Return what is put in on JAX, and how far outputs and the images' gradient are from stock."""
+    tuned, put = layers.put_in(model, "jax", "cpu")
+    y = np.random.default_rng(1).random((len(x), 2)).astype(np.float32)
     found = []
     for each in (tuned, model):
         each.compile(loss="mse")
         found.append((np.array(each(x)), input_gradient(each, x, y)))
     return {
         "put": put,
+        "kinds": [type(layer).__name__ for layer in tuned.layers],
         "forward": float(np.abs(found[0][0] - found[1][0]).max()),
         "gradient": apart(found[0][1], found[1][1]),
     }
@@ -208,6 +249,26 @@ def rest_proof(name: str) -> dict[str, Any]:
         "epochs": history.epoch,
         "logs": {k: v[-1] for k, v in history.history.items()},
         "evaluated": before,
+    }
+
+
+def fixed_proof() -> dict[str, Any]:
+    """Return which models have a fixed part, and two fits with other filters in it in between."""
+    model, x, y = compiled("racer_92")
+    # At a rate of zero the loss tells which filters were used.
+    model.compile(keras.optimizers.SGD(0.0), model.loss, metrics=["accuracy"])
+    loop = loops.loop_for(model, BACKEND, "cpu")
+    drawn = np.random.default_rng(0)
+    losses = []
+    for _ in range(2):
+        kernel = model.layers[1].kernel
+        kernel.assign(drawn.standard_normal(kernel.shape))
+        history = loop.fit(x, y, batch_size=50, epochs=2, callbacks=[]).history
+        stock = model.evaluate(x, y, batch_size=N, verbose=0, return_dict=True)
+        losses.append([*history["loss"], stock["loss"]])
+    return {
+        "losses": losses,
+        "fixed": [n for n in models.names() if loops.parted(compiled(n)[0])[0] is not None],
     }
 
 
@@ -296,7 +357,7 @@ def unknown_proof() -> dict[str, Any]:
     overlapping = keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            keras.layers.Conv2D(4, 3),
+            keras.layers.Conv2D(4, 3, strides=2),
             keras.layers.MaxPooling2D(3, strides=2),
             keras.layers.BatchNormalization(),
             keras.layers.Flatten(),
@@ -336,8 +397,10 @@ if __name__ == "__main__":
         },
         "rows": [row_proof(row) for row in ROWS],
         "pools": [{**pool, **pool_proof(**pool)} for pool in POOLS],
-        "loops": {name: loop_proof(name) for name in ("dense3", "lenet_dropout")},
+        "loops": {name: loop_proof(name) for name in ("dense3", "lenet_dropout", "racer_92")},
         "rest": {name: rest_proof(name) for name in ("dense3", "leaky_cnn")},
+        "convolutions": [{**each, **convolution_proof(**each)} for each in CONVOLUTIONS],
+        "fixed": fixed_proof(),
         "predicted": prediction_proof(),
         "peaks": peak_proof(),
         "unknown": unknown_proof(),

@@ -1,10 +1,10 @@
-"""Racer for 91.67 %: the net of `racer_92`, narrower, on three epochs.
+"""Racer for 91.67 %: the net of `racer_92` on three epochs.
 
 (n, 28, 28, 1) -> rescale
 -> conv 16 3x3 same, filters fixed (n, 28, 28, 16) -> pool (n, 14, 14, 16) -> relu
--> conv 24 3x3 (n, 12, 12, 24) -> pool (n, 6, 6, 24) -> bias relu
--> flatten (n, 864) -> dense 128 relu -> dense 10 logits
-parameters: 144 + 3_456 + 24 + 864*128 + 128 + 128*10 + 10 = 115_634
+-> conv 32 3x3 (n, 12, 12, 32) -> pool (n, 6, 6, 32) -> bias relu
+-> flatten (n, 1152) -> dense 128 relu -> dense 10 logits
+parameters: 144 + 4_608 + 32 + 1152*128 + 128 + 128*10 + 10 = 153_658
 """
 
 import keras
@@ -13,7 +13,7 @@ from keras import layers
 from fmnist.layers import BiasRelu, PatchConv2D
 
 FAMILY = "conv"
-PARAMETERS = 115_634
+PARAMETERS = 153_658
 ORIGIN = "fmnist: time to accuracy"
 TIER = 0.9167
 RECIPE = {
@@ -25,7 +25,7 @@ RECIPE = {
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,
-    "label_smoothing": 0.05,
+    "label_smoothing": 0.1,
 }
 
 MEAN, DEVIATION = 0.28604, 0.35302  # of the training set's pixels in [0, 1]
@@ -41,7 +41,7 @@ def build() -> keras.Model:
             PatchConv2D(16, 3, padding="same", trainable=False, **drawn),
             layers.MaxPooling2D(),
             layers.ReLU(),
-            layers.Conv2D(24, 3, **drawn),
+            layers.Conv2D(32, 3, **drawn),
             layers.MaxPooling2D(),
             BiasRelu(),
             layers.Flatten(),

@@ -60,8 +60,8 @@ def _first_of_the_larger(first: Any, second: Any) -> Any:  # noqa: ANN401  # ten
 class WinnersMaxPooling2D(MaxPooling2D):
     """The same, and which pixel of a window has won is kept for the gradient.
 
-    Then the gradient is one pass that compares nothing. It pays right behind a convolution; where an
-    activation stands between, XLA computes that anew for its own gradient, and it costs.
+    Then the gradient is one pass that compares nothing. It pays right behind a convolution; where
+    an activation stands between, it costs (docs/findings.md).
     """
 
     def call(self, inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
@@ -116,27 +116,24 @@ class _OneChannel:
         taps = [(i, j) for i in range(high) for j in range(wide)]
 
         @keras.ops.custom_gradient  # type: ignore[untyped-decorator]  # Keras publishes no types
-        def summed(images: Any, kernel: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ANN401  # tensors
+        def summed(images: Any, weights: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ANN401  # tensors
             seen = [images[:, i : i + rows, j : j + columns] for i, j in taps]
 
             def gradient(by_outputs: Any) -> tuple[Any, Any]:  # noqa: ANN401  # tensors
                 patches = keras.ops.reshape(keras.ops.concatenate(seen, -1), (-1, len(taps)))
-                by_kernel = keras.ops.matmul(
-                    keras.ops.transpose(patches), keras.ops.reshape(by_outputs, (-1, filters))
-                )
+                flat = keras.ops.reshape(by_outputs, (-1, filters))
                 by_images = sum(
                     keras.ops.pad(
-                        keras.ops.sum(by_outputs * kernel[i, j, 0], -1, keepdims=True),
+                        keras.ops.sum(by_outputs * weights[tap], -1, keepdims=True),
                         ((0, 0), (i, high - 1 - i), (j, wide - 1 - j), (0, 0)),
                     )
-                    for i, j in taps
+                    for tap, (i, j) in enumerate(taps)
                 )
-                return by_images, keras.ops.reshape(by_kernel, kernel.shape)
+                return by_images, keras.ops.matmul(keras.ops.transpose(patches), flat)
 
-            products = (part * kernel[i, j, 0] for part, (i, j) in zip(seen, taps, strict=True))
-            return sum(products), gradient
+            return sum(part * weights[tap] for tap, part in enumerate(seen)), gradient
 
-        return summed(_made_once(inputs), keras.ops.convert_to_tensor(kernel))
+        return summed(_made_once(inputs), keras.ops.reshape(kernel, (len(taps), filters)))
 
 
 def _made_once(inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
@@ -145,7 +142,7 @@ def _made_once(inputs: Any) -> Any:  # noqa: ANN401  # a tensor of any backend
         return inputs
     import jax
 
-    return jax.lax.optimization_barrier(inputs)
+    return jax.lax.optimization_barrier(inputs)  # type: ignore[no-untyped-call]
 
 
 class OneChannelConv2D(_OneChannel, keras.layers.Conv2D):  # type: ignore[misc]  # Keras publishes no types

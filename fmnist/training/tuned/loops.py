@@ -8,12 +8,15 @@ callbacks are called at the ends of epochs and of the training, with the same lo
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import keras
 import numpy as np
 
+from fmnist.layers import PatchConv2D
 from fmnist.training import train
+from fmnist.training.tuned.layers import ONE_CHANNEL, MaxPooling2D, WinnersMaxPooling2D
 
 HOOKS_OF_BATCHES = (
     *("on_train_batch_begin", "on_train_batch_end"),
@@ -30,7 +33,7 @@ class Loop(ABC):
     summary: str
 
     def __init__(self, model: keras.Model) -> None:
-        self._model = model
+        self._model = self._trained = model
 
     def fit(
         self,
@@ -82,10 +85,10 @@ class Loop(ABC):
 
         `batches` holds indices into the images, (steps, batch size).
         """
-        self._model.reset_metrics()
+        self._trained.reset_metrics()
         for _ in self.unwatched_steps(images, labels, batches):
             yield self._logs()
-            self._model.reset_metrics()
+            self._trained.reset_metrics()
 
     def unwatched_steps(
         self, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
@@ -93,29 +96,34 @@ class Loop(ABC):
         """Train batch by batch and do nothing else; a step that is yielded may not be done yet."""
         self._begin(images, labels, batches.shape[1])
         for batch in batches.astype(np.int32):
+            self._prepare()
             self._train(batch[None], batch[:0])
             yield
 
     def _begin(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         """Hand the set to the device and make what the first step would make."""
-        model = self._model
+        model = self._trained
         model.optimizer.build(model.trainable_variables)
         for metric in model.metrics:
             if not getattr(metric, "built", True):
-                metric.build(labels[:1], model(images[:1], training=False))
+                metric.build(labels[:1], self._model(images[:1], training=False))
         self._batch_size = batch_size
         self._set = self._handed_over(images, labels)
 
+    def _prepare(self) -> None:  # noqa: B027  # a hook: most have nothing to prepare
+        """Make what is made once for all epochs, inside the first one, unless it is made."""
+
     def _run(self, order: np.ndarray) -> dict[str, float]:
         """Train on the images once in this order; return the logs as `fit` does."""
-        self._model.reset_metrics()
+        self._prepare()
+        self._trained.reset_metrics()
         steps = len(order) // self._batch_size
         whole = order[: steps * self._batch_size].reshape(steps, self._batch_size)
         self._train(whole.astype(np.int32), order[whole.size :].astype(np.int32))
         return self._logs()
 
     def _logs(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self._model.get_metrics_result().items()}
+        return {name: float(value) for name, value in self._trained.get_metrics_result().items()}
 
     @abstractmethod
     def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
@@ -126,8 +134,21 @@ class Loop(ABC):
         """Train on batches, (steps, batch size), and on the images of the rest, if any."""
 
 
+SAME_ALWAYS = (
+    *(keras.layers.Rescaling, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.Flatten),
+    *(keras.layers.Conv2D, PatchConv2D, *ONE_CHANNEL.values()),
+    *(keras.layers.MaxPooling2D, MaxPooling2D, WinnersMaxPooling2D),
+)
+"""Layers that make the same of an image in every epoch, if their weights are not trained."""
+PREPARED_AT_ONCE = 200
+"""Images that the fixed part of a model is given at a time: few enough to stay in a cache."""
+
+
 class TunedLoop(Loop):
     """What the adapters share: which models convolve on a CPU, and halves of a batch there.
+
+    The first layers of a sequential model, if they hold weights and train none, are computed once
+    in a `fit`, for all images, inside its first epoch: the rest is trained on what they made.
 
     `halves` is into how many parts a batch is cut where its size allows: two, or one.
     """
@@ -141,18 +162,83 @@ class TunedLoop(Loop):
         self.halves = 1
         if self._convolves_on_cpu and not train.has_batch_statistics(model):
             self.halves = 2
+        self._fixed, self._trained = parted(model)
+
+    def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the logits of images, (n, ...) to (n, 10), without the set-up of Keras's own."""
+        made = self._computed(self._model, images, batch_size)
+        return np.asarray(keras.ops.convert_to_numpy(made))
+
+    def _begin(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
+        super()._begin(images, labels, batch_size)
+        self._unprepared = None if self._fixed is None else images
+
+    def _prepare(self) -> None:
+        if self._unprepared is not None:
+            made = self._computed(self._fixed, self._unprepared, PREPARED_AT_ONCE)
+            self._set, self._unprepared = (made, self._set[1]), None
+
+    def _computed(self, model: keras.Model, images: np.ndarray, batch_size: int) -> Any:  # noqa: ANN401  # an array of the backend
+        """Return what a model makes of images, computed batch by batch; it may not be done yet."""
+        starts = range(0, len(images), batch_size)
+        return keras.ops.concatenate(
+            [self._outputs(model, images[i : i + batch_size]) for i in starts]
+        )
+
+    def _summary(self, *parts: str) -> str:
+        """Return in words what an adapter does, and what is done here."""
+        fixed = [] if self._fixed is None else self._fixed.layers
+        of_fixed = [f"the first {len(fixed)} layers once for all images"] if fixed else []
+        return ", ".join([*filter(None, parts), *of_fixed])
 
     def _parts_of(self, size: int) -> int:
         """Return into how many parts a batch is cut, to be computed side by side."""
         return self.halves if size % self.halves == 0 else 1
 
+    @abstractmethod
+    def _outputs(self, model: keras.Model, images: np.ndarray) -> Any:  # noqa: ANN401  # an array
+        """Return what a model makes of a batch, outside of training; it may not be done yet."""
+
     def _measure(self, loss: Any, labels: Any, outputs: Any) -> None:  # noqa: ANN401  # tensors
         """Tell the metrics of a batch: its loss, labels and outputs; as `train_step` does."""
-        for metric in self._model.metrics:
+        for metric in self._trained.metrics:
             if metric.name == "loss":
                 metric.update_state(loss, sample_weight=labels.shape[0])
             else:
                 metric.update_state(labels, outputs)
+
+
+def parted(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+    """Return the first layers, as far as they are fixed, and what is trained after them.
+
+    They are None, and the rest is the model itself, where it is not sequential, or where the first
+    layers hold no weights: then there is little to save. The rest is compiled as the model is, and
+    shares its optimizer.
+    """
+    row = model.layers if isinstance(model, keras.Sequential) else []
+    fixed = list(takewhile(_is_fixed, row))
+    if not any(layer.weights for layer in fixed) or len(fixed) == len(row):
+        return None, model
+    first = keras.Sequential([keras.Input(model.input_shape[1:]), *fixed])
+    made = first.outputs[0]
+    rest = keras.Sequential([keras.Input(made.shape[1:], dtype=made.dtype), *row[len(fixed) :]])
+    metrics = model.get_compile_config()["metrics"]
+    rest.compile(
+        optimizer=model.optimizer,
+        loss=model.loss,
+        metrics=keras.saving.deserialize_keras_object(metrics),
+        jit_compile=model.jit_compile,
+    )
+    return first, rest
+
+
+def _is_fixed(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer makes the same of an image in every epoch."""
+    return (
+        type(layer) in SAME_ALWAYS
+        and not layer.trainable_weights
+        and getattr(layer, "activity_regularizer", None) is None
+    )
 
 
 def loop_for(model: keras.Model, backend: str, device: str) -> TunedLoop:

@@ -1,5 +1,6 @@
 """The knob `loop` on JAX."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,12 +24,24 @@ class EpochLoop(TunedLoop):
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model, device)
         one_by_one = self._convolves_on_cpu
-        self.summary = "a compiled step" if one_by_one else "an epoch compiled as one scan"
-        if self.halves > 1:
-            self.summary += ", two half batches side by side"
+        self.summary = self._summary(
+            "a compiled step" if one_by_one else "an epoch compiled as one scan",
+            "two half batches side by side" if self.halves > 1 else "",
+        )
+        self._forward: dict[keras.Model, Callable[..., Any]] = {}
         self._take = jax.jit(lambda images, labels, batch: (images[batch], labels[batch]))
         self._step = jax.jit(self._stepped, donate_argnums=0)
         self._scan = None if one_by_one else jax.jit(self._scanned, donate_argnums=0)
+
+    def _outputs(self, model: keras.Model, images: np.ndarray) -> Any:  # noqa: ANN401  # an array
+        if model not in self._forward:
+            self._forward[model] = jax.jit(
+                lambda trained, others, x: model.stateless_call(trained, others, x, training=False)[
+                    0
+                ]
+            )
+        variables = model.trainable_variables, model.non_trainable_variables
+        return self._forward[model](*([v.value for v in part] for part in variables), images)
 
     def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
         return jax.device_put(images), jax.device_put(labels)
@@ -36,13 +49,13 @@ class EpochLoop(TunedLoop):
     def _stepped(self, state: State, images: Any, labels: Any) -> State:  # noqa: ANN401  # arrays
         if (n := self._parts_of(len(images))) > 1:
             return self._stepped_by_parts(state, images, labels, n)
-        _, state = self._model.train_step(state, (images, labels))
+        _, state = self._trained.train_step(state, (images, labels))
         return tuple(list(part) for part in state)
 
     def _stepped_by_parts(self, state: State, images: Any, labels: Any, n: int) -> State:  # noqa: ANN401  # arrays
         """Take one step, as Keras's `train_step` does, by the mean of n parts' gradients."""
         trained, others, optimizer, metrics = state
-        gradients_of = jax.value_and_grad(self._model.compute_loss_and_updates, has_aux=True)
+        gradients_of = jax.value_and_grad(self._trained.compute_loss_and_updates, has_aux=True)
         parts = []
         for x, y in zip(jnp.split(images, n), jnp.split(labels, n), strict=True):
             # What a part changes, such as the seeds of dropout, the next one begins with.
@@ -55,8 +68,8 @@ class EpochLoop(TunedLoop):
             parts.append((loss, outputs, gradients))
         losses, outputs, gradients = zip(*parts, strict=True)
         mean = [sum(each) / n for each in zip(*gradients, strict=True)]
-        trained, optimizer = self._model.optimizer.stateless_apply(optimizer, mean, trained)
-        variables = self._model.metrics_variables
+        trained, optimizer = self._trained.optimizer.stateless_apply(optimizer, mean, trained)
+        variables = self._trained.metrics_variables
         with keras.StatelessScope(zip(variables, metrics, strict=True)) as scope:
             self._measure(sum(losses) / n, labels, jnp.concatenate(outputs))
         measured = [scope.get_current_value(variable) for variable in variables]
@@ -71,10 +84,10 @@ class EpochLoop(TunedLoop):
 
     def _train(self, batches: np.ndarray, rest: np.ndarray) -> None:
         variables = (
-            self._model.trainable_variables,
-            self._model.non_trainable_variables,
-            self._model.optimizer.variables,
-            self._model.metrics_variables,
+            self._trained.trainable_variables,
+            self._trained.non_trainable_variables,
+            self._trained.optimizer.variables,
+            self._trained.metrics_variables,
         )
         state: State = tuple([variable.value for variable in part] for part in variables)
         if self._scan is not None and len(batches):

@@ -1,13 +1,13 @@
 """The knob `loop` on TensorFlow."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fmnist.training import train
 from fmnist.training.tuned.loops import TunedLoop
 
 FUSED_OPTIMIZERS = (
@@ -33,18 +33,30 @@ class EpochLoop(TunedLoop):
         fused = in_kernels and type(model.optimizer) in FUSED_OPTIMIZERS
         self._apply = tf.function(self._applied, jit_compile=True) if fused else self._applied
         self._by_xla = not in_kernels
-        self._reader = _Halved(model) if self.halves > 1 else model
+        self._forward: dict[keras.Model, Callable[[Any], Any]] = {}
         self._epochs: dict[tuple[Any, ...], Callable[..., None]] = {}
-        parts = [
+        self.summary = self._summary(
             "an epoch as one graph" if in_kernels else "an epoch compiled as one graph by XLA",
-            *(["two half batches side by side"] if self.halves > 1 else []),
-            *(["the update by XLA"] if fused else []),
-        ]
-        self.summary = ", ".join(parts)
+            "two half batches side by side" if self.halves > 1 else "",
+            "the update by XLA" if fused else "",
+        )
 
-    def predict(self, images: np.ndarray, batch_size: int) -> np.ndarray:
-        """Return the logits of images, (n, ...) to (n, 10); halves of a batch side by side."""
-        return train.predict(self._reader, images, batch_size)
+    def _outputs(self, model: keras.Model, images: np.ndarray) -> Any:  # noqa: ANN401  # a tensor
+        if model not in self._forward:
+            self._forward[model] = tf.function(
+                partial(self._by_halves, model),
+                input_signature=[tf.TensorSpec([None, *images.shape[1:]], images.dtype)],
+            )
+        return self._forward[model](images)
+
+    def _by_halves(self, model: keras.Model, images: Any) -> Any:  # noqa: ANN401  # tensors
+        """Return what a model makes of a batch of whatever size, two halves side by side."""
+        if self.halves == 1:
+            return model(images, training=False)
+        n = tf.shape(images)[0]
+        half = (n + 1) // 2  # an odd batch has its middle in both: no half is ever empty
+        first, second = (model(x, training=False) for x in (images[:half], images[n - half :]))
+        return tf.concat([first, second[2 * half - n :]], 0)
 
     def _handed_over(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
         return tf.constant(images), tf.constant(labels)
@@ -61,11 +73,11 @@ class EpochLoop(TunedLoop):
         if key not in self._epochs:
             signature = [*specs, tf.TensorSpec([None, size], tf.int32)]
             self._epochs[key] = tf.function(
-                self._trained, input_signature=signature, jit_compile=self._by_xla
+                self._epoch, input_signature=signature, jit_compile=self._by_xla
             )
         return self._epochs[key]
 
-    def _trained(self, images: Any, labels: Any, batches: Any) -> None:  # noqa: ANN401  # tensors
+    def _epoch(self, images: Any, labels: Any, batches: Any) -> None:  # noqa: ANN401  # tensors
         for step in tf.range(tf.shape(batches)[0]):
             batch = batches[step]
             self._stepped(tf.gather(images, batch), tf.gather(labels, batch), batches.shape[1])
@@ -80,7 +92,7 @@ class EpochLoop(TunedLoop):
         self._measure(tf.add_n(losses) / n, labels, tf.concat(outputs, 0))
 
     def _gradients(self, images: Any, labels: Any) -> tuple[Any, Any, list[Any]]:  # noqa: ANN401  # tensors
-        model = self._model
+        model = self._trained
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             loss = model.compute_loss(x=images, y=labels, y_pred=outputs, training=True)
@@ -92,21 +104,4 @@ class EpochLoop(TunedLoop):
         """Update the weights by the mean of the parts' gradients, taken here to be fused too."""
         n = len(parts)
         mean = [tf.add_n(each) / n if n > 1 else each[0] for each in zip(*parts, strict=True)]
-        self._model.optimizer.apply(mean, self._model.trainable_variables)
-
-
-class _Halved(keras.Model):  # type: ignore[misc]  # Keras publishes no types
-    """Predicts what a compiled model does, two halves of a batch side by side."""
-
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__(name="halved")
-        self._whole = model
-        self.compile(jit_compile=model.jit_compile)
-
-    def call(self, images: Any, training: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002  # a tensor; Keras's signature
-        """Return the logits of a batch of whatever size."""
-        n = tf.shape(images)[0]
-        half = (n + 1) // 2  # an odd batch has its middle in both: no half is ever empty
-        first = self._whole(images[:half], training=training)
-        second = self._whole(images[n - half :], training=training)
-        return tf.concat([first, second[2 * half - n :]], 0)
+        self._trained.optimizer.apply(mean, self._trained.trainable_variables)
