@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "training.train": {
         *("grid", "layers", "measure", "models", "parity", "record", "training.schedule"),
     },
-    "training.tuned": {"training.train"},
+    "training.tuned": {"layers", "training.train"},
     "training.distributed": {"channel", "training.train", "training.tuned"},
     "training.variants": {"grid", "measure", "training.train", "training.tuned"},
     "training.heat": {

@@ -163,7 +163,7 @@ def test_last_batch_is_trained_on(name: str, backend: str) -> None:
 
 @EVERY_BACKEND
 def test_what_is_not_covered_stays_as_keras_has_it(backend: str) -> None:
-    """Strides, overlapping windows keep Keras's layers, an unknown optimizer its update; it learns."""
+    """Strides and overlapping windows keep Keras's layers, an unknown optimizer its update."""
     found = proof(backend)["unknown"]
 
     assert (found["same"], found["put"]) == (True, "nothing: no layer is covered")

@@ -82,7 +82,7 @@ def _reading(predict: train.Predict, to_read: Images, recipe: Recipe) -> dict[st
         stopwatch = Stopwatch()
         stopwatch.start()
         joined = sum(
-            log_softmax(predict(view, batch_size), axis=1)
+            log_softmax(predict(view, batch_size).astype(np.float32), axis=1)  # bfloat16 adds badly
             for view in preprocess.views(images, recipe.views)
         )
         chosen = np.asarray(joined).argmax(axis=1)

@@ -71,6 +71,17 @@ def compile_model(
     )
 
 
+def compile_alike(model: keras.Model, other: keras.Model) -> None:
+    """Compile a model as another one is: the same loss, metrics of its own, and one optimizer."""
+    metrics = other.get_compile_config()["metrics"]
+    model.compile(
+        optimizer=other.optimizer,
+        loss=other.loss,
+        metrics=keras.saving.deserialize_keras_object(metrics),
+        jit_compile=other.jit_compile,
+    )
+
+
 def fence_of(model: keras.Model) -> Fence:
     """Return a wait for the device: until every trained weight can be read.
 

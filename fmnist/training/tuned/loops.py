@@ -222,13 +222,7 @@ def parted(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
     first = keras.Sequential([keras.Input(model.input_shape[1:]), *fixed])
     made = first.outputs[0]
     rest = keras.Sequential([keras.Input(made.shape[1:], dtype=made.dtype), *row[len(fixed) :]])
-    metrics = model.get_compile_config()["metrics"]
-    rest.compile(
-        optimizer=model.optimizer,
-        loss=model.loss,
-        metrics=keras.saving.deserialize_keras_object(metrics),
-        jit_compile=model.jit_compile,
-    )
+    train.compile_alike(rest, model)
     return first, rest
 
 
