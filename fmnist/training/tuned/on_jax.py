@@ -34,12 +34,11 @@ class EpochLoop(TunedLoop):
         self._scan = None if one_by_one else jax.jit(self._scanned, donate_argnums=0)
 
     def _outputs(self, model: keras.Model, images: np.ndarray) -> Any:  # noqa: ANN401  # an array
+        def outputs(trained: list[Any], others: list[Any], images: Any) -> Any:  # noqa: ANN401  # arrays
+            return model.stateless_call(trained, others, images, training=False)[0]
+
         if model not in self._forward:
-            self._forward[model] = jax.jit(
-                lambda trained, others, x: model.stateless_call(trained, others, x, training=False)[
-                    0
-                ]
-            )
+            self._forward[model] = jax.jit(outputs)
         variables = model.trainable_variables, model.non_trainable_variables
         return self._forward[model](*([v.value for v in part] for part in variables), images)
 
