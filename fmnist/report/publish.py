@@ -8,9 +8,12 @@ README.md             between its marked lines: headline, tuned, studies, claims
 """
 
 import html
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
+from typing import Final
 
 from fmnist.record import Record, read
 from fmnist.report import (
@@ -34,6 +37,16 @@ BEGIN = "<!-- fmnist publish {}: begin -->"
 END = "<!-- fmnist publish {}: end -->"
 BLOCKS = ("speed", "tuned", "parameters", "ablation", "reproduce", "race", "trust")
 """What stands between such lines in the README."""
+
+PIXEL: Final = 1.0
+"""By how much the same picture's places may differ, in pixels.
+
+The renderer takes a machine's own Liberation fonts, where there are any, before those that it
+brings, and texts are as wide in all releases of them but for a fraction of a pixel.
+"""
+MARKUP = re.compile(r"(<[^>]*>)")
+PLACE = re.compile(r"(#[0-9a-f]{6}|-?\d+(?:\.\d+)?(?:e-?\d+)?)")
+"""A number in a picture's markup, and first a colour, so that its digits are none."""
 
 
 class PublishError(ValueError):
@@ -70,12 +83,34 @@ def files(root: Path) -> dict[Path, str]:
 
 
 def stale(wanted: Mapping[Path, str]) -> list[Path]:
-    """Return the published files that differ from what they should be, as from `files`."""
-    return [
-        path
-        for path, text in wanted.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    """Return the published files that differ from what they should be, as from `files`.
+
+    A picture may differ by a pixel, see `PIXEL`, not in a word or a colour.
+    """
+    return [path for path, text in wanted.items() if not (path.exists() and _holds(path, text))]
+
+
+def _holds(path: Path, text: str) -> bool:
+    found = path.read_text(encoding="utf-8")
+    return found == text or (path.suffix == ".svg" and _drawn_alike(found, text))
+
+
+def _drawn_alike(picture: str, other: str) -> bool:
+    """Tell whether two SVGs say the same, in the same places within a pixel."""
+    pairs = zip_longest(MARKUP.split(picture), MARKUP.split(other), fillvalue="")
+    return all(
+        one == two or (one.startswith("<") and _placed_alike(PLACE.split(one), PLACE.split(two)))
+        for one, two in pairs
+    )
+
+
+def _placed_alike(parts: Sequence[str], others: Sequence[str]) -> bool:
+    """Tell whether markup, every second part of which is a number or a colour, is alike."""
+    return len(parts) == len(others) and all(
+        one == two
+        or (i % 2 == 1 and "#" not in one + two and abs(float(one) - float(two)) <= PIXEL)
+        for i, (one, two) in enumerate(zip(parts, others, strict=True))
+    )
 
 
 def left_over(root: Path, wanted: Mapping[Path, str]) -> list[Path]:

@@ -1,8 +1,9 @@
 """The pictures of a session and of several machines, and how they become SVG and PNG.
 
-Nothing here needs a browser or a network. What is drawn does not depend on the machine's fonts or
-last bits: figures have six digits, and the font is one that the renderer brings with it. Only names
-in letters that this font lacks are drawn in what the machine has.
+Nothing here needs a browser or a network. What is drawn does not depend on the machine's last bits:
+figures have six digits. The font is one that the renderer brings with it; where the machine has it
+too, the machine's is taken, and another release of it may make a picture wider by a pixel. Only
+names in letters that this font lacks are drawn in what the machine has.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ __all__ = ["THEMES", "Picture", "of_machines", "of_session", "png", "svg", "them
 
 THEMES: Final = ("light", "dark")
 FONT: Final = "Liberation Sans, Arial, Helvetica, sans-serif"
-"""The first is in the renderer, so text is as wide everywhere; the others are as wide as it."""
+"""The first is in the renderer, so text is nearly as wide everywhere; the others are as wide."""
 
 VEGA_LITE: Final = "_".join(alt.SCHEMA_VERSION.split(".")[:2])
 
@@ -93,7 +94,7 @@ def themed(spec: Mapping[str, Any], theme: str) -> dict[str, Any]:
 
 
 def svg(picture: Picture, theme: str = "light") -> str:
-    """Return a picture as SVG text, the same on any machine."""
+    """Return a picture as SVG text: on any machine the same, within a pixel."""
     drawn = vl_convert.vegalite_to_svg(
         themed(picture.spec, theme), vl_version=VEGA_LITE, allowed_base_urls=[]
     )

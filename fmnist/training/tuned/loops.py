@@ -208,7 +208,7 @@ class TunedLoop(Loop):
                 metric.update_state(labels, outputs)
 
 
-def parted(model: keras.Model) -> tuple[keras.Model | None, keras.Model]:
+def parted(model: keras.Model) -> tuple["keras.Model | None", keras.Model]:
     """Return the first layers, as far as they are fixed, and what is trained after them.
 
     They are None, and the rest is the model itself, where it is not sequential, or where the first
