@@ -149,6 +149,16 @@ def test_tuned_steps_lose_what_stock_steps_lose(name: str, backend: str) -> None
     assert found["gradient"] < 1e-4
 
 
+def test_update_in_two_calls_is_keras_own() -> None:
+    """By a decaying rate weights end alike; what looks at all of them at once stays one call."""
+    found = proof("tensorflow")["updates"]
+
+    expected = [True, True, False, True, *[False] * 6]
+    assert [each["apart"] for each in found] == [[False, apart] for apart in expected]
+    assert max(each["weights"] for each in found) < 1e-5
+    assert [each["steps"] for each in found] == [*[4] * 9, 2]  # the last took two steps at a time
+
+
 @EVERY_BACKEND
 @pytest.mark.parametrize("name", ["dense3", "leaky_cnn"])
 def test_last_batch_is_trained_on(name: str, backend: str) -> None:

@@ -241,6 +241,37 @@ def gradient_proof(name: str) -> float:
     return apart(*updates)
 
 
+def update_proof(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return how far weights end from those of an optimizer that the loop has not heard of.
+
+    It is a subclass of the same, so Keras's own `apply` updates by it, and nothing is compiled.
+    """
+    ends, summaries = [], []
+    theirs = getattr(keras.optimizers, kind)
+    for optimizer_class in (type("Unheard", (theirs,), {}), theirs):
+        keras.utils.set_random_seed(0)
+        model, x, y = compiled("lenet_dropout")
+        rate = keras.optimizers.schedules.ExponentialDecay(0.002, 1, 0.5)
+        optimizer = optimizer_class(rate, **settings)
+        model.compile(optimizer, model.loss, metrics=["accuracy"])
+        loop = loops.loop_for(model, BACKEND, "cpu")
+        loop.fit(x, y, batch_size=50, epochs=2, callbacks=[])
+        summaries.append(loop.summary)
+        ends.append(np.concatenate([np.ravel(w) for w in model.get_weights()]))
+    return {
+        "apart": ["beside the backward pass" in summary for summary in summaries],
+        "weights": apart(*ends),
+        "steps": int(optimizer.iterations),
+    }
+
+
+UPDATES: list[tuple[str, dict[str, Any]]] = [
+    *((kind, {}) for kind in ("SGD", "Adam", "AdamW", "RMSprop", "Nadam")),
+    *(("Adam", {name: 0.01}) for name in ("clipnorm", "clipvalue", "global_clipnorm")),
+    *(("Adam", settings) for settings in ({"use_ema": True}, {"gradient_accumulation_steps": 2})),
+]
+
+
 def rest_proof(name: str) -> dict[str, Any]:
     """Return what a tuned fit of two epochs does where the batch does not divide the set."""
     model, x, y = compiled(name)
@@ -409,6 +440,7 @@ if __name__ == "__main__":
         "unknown": unknown_proof(),
     }
     if BACKEND == "tensorflow":
+        found["updates"] = [update_proof(*each) for each in UPDATES]
         found["dropout"] = [dropout_proof(rate) for rate in (0.25, 3 / 1_024, 0.4)]
         found["untouched_dropout"] = untouched_dropout()
     print("RESULT " + json.dumps(found))

@@ -21,7 +21,7 @@ RECIPE = {
     "optimizer": "adam",
     "learning_rate": 0.004,
     "batch_size": 80,
-    "epochs": 10,
+    "epochs": 9,
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,

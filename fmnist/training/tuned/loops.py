@@ -140,8 +140,6 @@ SAME_ALWAYS = (
     *(keras.layers.MaxPooling2D, MaxPooling2D, WinnersMaxPooling2D),
 )
 """Layers that make the same of an image in every epoch, if their weights are not trained."""
-PREPARED_AT_ONCE = 200
-"""Images that the fixed part of a model is given at a time: few enough to stay in a cache."""
 
 
 class TunedLoop(Loop):
@@ -151,7 +149,11 @@ class TunedLoop(Loop):
     in a `fit`, for all images, inside its first epoch: the rest is trained on what they made.
 
     `halves` is into how many parts a batch is cut where its size allows: two, or one.
+    `prepared_at_once` is how many images the first layers are given at a time, as each backend is
+    fastest.
     """
+
+    prepared_at_once: int
 
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model)
@@ -175,7 +177,7 @@ class TunedLoop(Loop):
 
     def _prepare(self) -> None:
         if self._unprepared is not None:
-            made = self._computed(self._fixed, self._unprepared, PREPARED_AT_ONCE)
+            made = self._computed(self._fixed, self._unprepared, self.prepared_at_once)
             self._set, self._unprepared = (made, self._set[1]), None
 
     def _computed(self, model: keras.Model, images: np.ndarray, batch_size: int) -> Any:  # noqa: ANN401  # an array of the backend

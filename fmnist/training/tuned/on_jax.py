@@ -21,6 +21,8 @@ class EpochLoop(TunedLoop):
     the batch are computed side by side, unless a layer would notice.
     """
 
+    prepared_at_once = 200
+
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model, device)
         one_by_one = self._convolves_on_cpu

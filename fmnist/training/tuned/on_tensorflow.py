@@ -1,6 +1,7 @@
 """The knob `loop` on TensorFlow."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,11 @@ FUSED_OPTIMIZERS = (
     *(keras.optimizers.Adagrad, keras.optimizers.Adadelta),
 )
 """Those whose update is elementwise arithmetic that XLA makes one pass of."""
+BEYOND_A_WEIGHT = (
+    *("clipnorm", "clipvalue", "global_clipnorm", "weight_decay", "use_ema"),
+    *("gradient_accumulation_steps", "loss_scale_factor"),
+)
+"""What an optimizer does beside updating weight by weight, by the name of its setting."""
 
 
 class EpochLoop(TunedLoop):
@@ -27,11 +33,17 @@ class EpochLoop(TunedLoop):
     would notice.
     """
 
+    prepared_at_once = 1_000
+
     def __init__(self, model: keras.Model, device: str) -> None:
         super().__init__(model, device)
         in_kernels = self._convolves_on_cpu
         fused = in_kernels and type(model.optimizer) in FUSED_OPTIMIZERS
+        apart = fused and _updates_weight_by_weight(model)
         self._apply = tf.function(self._applied, jit_compile=True) if fused else self._applied
+        if apart:
+            self._update = tf.function(self._updated, jit_compile=True)
+            self._apply = self._applied_apart
         self._by_xla = not in_kernels
         self._forward: dict[keras.Model, Callable[[Any], Any]] = {}
         self._epochs: dict[tuple[Any, ...], Callable[..., None]] = {}
@@ -39,6 +51,7 @@ class EpochLoop(TunedLoop):
             "an epoch as one graph" if in_kernels else "an epoch compiled as one graph by XLA",
             "two half batches side by side" if self.halves > 1 else "",
             "the update by XLA" if fused else "",
+            "that of the largest weights beside the backward pass" if apart else "",
         )
 
     def _outputs(self, model: keras.Model, images: np.ndarray) -> Any:  # noqa: ANN401  # a tensor
@@ -102,6 +115,41 @@ class EpochLoop(TunedLoop):
 
     def _applied(self, parts: tuple[list[Any], ...]) -> None:
         """Update the weights by the mean of the parts' gradients, taken here to be fused too."""
-        n = len(parts)
-        mean = [tf.add_n(each) / n if n > 1 else each[0] for each in zip(*parts, strict=True)]
-        self._trained.optimizer.apply(mean, self._trained.trainable_variables)
+        self._trained.optimizer.apply(_mean(parts), self._trained.trainable_variables)
+
+    def _applied_apart(self, parts: tuple[list[Any], ...]) -> None:
+        """Update as `_applied` does, the largest weights by a call of their own.
+
+        They are a dense layer's as a rule, whose gradient is known before those of the convolutions
+        are computed. Their update is bound by memory, and one thread at it left the other idle.
+        """
+        sizes = [math.prod(v.shape) for v in self._trained.trainable_variables]
+        largest = sizes.index(max(sizes))
+        for places in ((largest,), tuple(i for i in range(len(sizes)) if i != largest)):
+            self._update([[part[i] for i in places] for part in parts], places)
+        self._trained.optimizer.iterations.assign_add(1)
+
+    def _updated(self, parts: list[list[Any]], places: tuple[int, ...]) -> None:
+        """Update the weights at some places, all by the rate of this step."""
+        optimizer, variables = self._trained.optimizer, self._trained.trainable_variables
+        for place, gradient in zip(places, _mean(parts), strict=True):
+            optimizer.update_step(gradient, variables[place], optimizer.learning_rate)
+
+
+def _mean(parts: Sequence[list[Any]]) -> list[Any]:
+    """Return the mean of the parts' gradients, weight by weight."""
+    n = len(parts)
+    return [tf.add_n(each) / n if n > 1 else each[0] for each in zip(*parts, strict=True)]
+
+
+def _updates_weight_by_weight(model: keras.Model) -> bool:
+    """Tell whether the optimizer's `update_step` is all that it does, and knows one weight alone.
+
+    Nadam keeps a product for all weights beside it.
+    """
+    optimizer = model.optimizer
+    return (
+        type(optimizer) is not keras.optimizers.Nadam
+        and not any(getattr(optimizer, name) for name in BEYOND_A_WEIGHT)
+        and all(variable.constraint is None for variable in model.trainable_variables)
+    )
