@@ -123,6 +123,19 @@ def test_only_the_soonest_of_its_kind_stands_under_a_tier() -> None:
     assert found == [("racer_92", "tensorflow"), ("conv_8_24_48", "jax")]
 
 
+def test_terms_say_what_each_knob_did() -> None:
+    """What was computed once for all epochs stands under the table, with whose it was."""
+    tuned = {"mode": "tuned", "tuning": {"loop": "the first 4 layers once for all images"}}
+    other = {"mode": "tuned", "tuning": {"loop": "a compiled step"}, "model": "racer_93"}
+    table = leaderboard.leaderboard([*seeds(0.92, 0.92, **tuned), *seeds(0.93, **other, process=7)])
+
+    assert table is not None
+    assert {
+        "tensorflow loop: the first 4 layers once for all images (racer_92)",
+        "tensorflow loop: a compiled step (racer_93)",
+    } <= set(table.terms)
+
+
 def test_choosing_stands_in_a_table_of_its_own() -> None:
     """What read the validation images is never on the leaderboard; recipes are told apart."""
     base = race().recipe.model_dump()

@@ -22,7 +22,7 @@ from fmnist.report.render import (
     percent,
     with_interval,
 )
-from fmnist.report.terms import terms_of
+from fmnist.report.terms import knob_terms, terms_of
 from fmnist.stats import Estimate
 from fmnist.studies.race_rules import FEWEST_SEEDS, REFERENCE_EPOCHS, TIERS
 
@@ -191,7 +191,8 @@ def leaderboard(records: Sequence[Record]) -> Table | None:
         *("with compilation [s]", "times sooner", "reached"),
     )
     shown = raced(records, "entrant")
-    return Table("Race: time to accuracy", header, rows, (*_rules(records), *terms_of(shown)))
+    terms = (*_rules(records), *knob_terms(shown), *terms_of(shown))
+    return Table("Race: time to accuracy", header, rows, terms)
 
 
 def _rules(records: Sequence[Record]) -> tuple[str, ...]:

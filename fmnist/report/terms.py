@@ -49,6 +49,21 @@ def accuracy_term(records: Sequence[Record]) -> str:
     )
 
 
+def knob_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return what each knob did on each backend, as its workers said."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for record in records:
+        if record.mode == "tuned":
+            for knob, what in record.tuning.items():
+                said.setdefault((record.backend, knob, what), []).append(record.model)
+    models = {r.model for r in records}
+    return tuple(
+        f"{backend} {knob}: {what}"
+        + ("" if set(named) == models else f" ({joined(sorted(set(named)))})")
+        for (backend, knob, what), named in sorted(said.items())
+    )
+
+
 def verdict_terms(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a verdict means in this session, or why it gives none."""
     found = noise_of(records)

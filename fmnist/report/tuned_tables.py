@@ -18,7 +18,7 @@ from fmnist.report.columns import (
 )
 from fmnist.report.judge import judged
 from fmnist.report.render import NOTHING, Table, digits, joined, with_interval
-from fmnist.report.terms import EPOCH_TERM, accuracy_term, terms_of
+from fmnist.report.terms import EPOCH_TERM, accuracy_term, knob_terms, terms_of
 
 KNOB_MODES = tuple(
     sorted((m for m in MODES if MODES[m].knobs), key=lambda mode: len(MODES[mode].knobs))
@@ -67,7 +67,7 @@ def tuned(records: Sequence[Record]) -> Table | None:
         terms=(
             TIMES_TERM,
             KNOBS_TERM,
-            *_what_was_put(trained),
+            *knob_terms(trained),
             *_proof_terms(records),
             EPOCH_TERM,
             accuracy_term(trained),
@@ -227,21 +227,6 @@ def _stock(row: Rows) -> Rows:
 
 def _at(mode: str, precision: str) -> Callable[[Rows], Rows]:
     return lambda row: [r for r in row if r.mode == mode and r.precision == precision]
-
-
-def _what_was_put(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return what each knob did on each backend, as its workers said."""
-    said: dict[tuple[str, str, str], list[str]] = {}
-    for record in records:
-        if record.mode == "tuned":
-            for knob, what in record.tuning.items():
-                said.setdefault((record.backend, knob, what), []).append(record.model)
-    models = {r.model for r in records}
-    return tuple(
-        f"{backend} {knob}: {what}"
-        + ("" if set(named) == models else f" ({joined(sorted(set(named)))})")
-        for (backend, knob, what), named in sorted(said.items())
-    )
 
 
 def _proof(row: Rows, records: Sequence[Record]) -> str:
