@@ -45,8 +45,8 @@ The renderer takes a machine's own Liberation fonts, where there are any, before
 brings, and texts are as wide in all releases of them but for a fraction of a pixel.
 """
 MARKUP = re.compile(r"(<[^>]*>)")
-PLACE = re.compile(r"(#[0-9a-f]{6}|-?\d+(?:\.\d+)?(?:e-?\d+)?)")
-"""A number in a picture's markup, and first a colour, so that its digits are none."""
+PLACE = re.compile(r'((?<= )(?:width|height|viewBox|transform|d|[xy][12]?)="[^"]*")')
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 class PublishError(ValueError):
@@ -105,11 +105,17 @@ def _drawn_alike(picture: str, other: str) -> bool:
 
 
 def _placed_alike(parts: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether markup, every second part of which is a number or a colour, is alike."""
+    """Tell whether markup is alike, every second part of which is a place."""
     return len(parts) == len(others) and all(
-        one == two
-        or (i % 2 == 1 and "#" not in one + two and abs(float(one) - float(two)) <= PIXEL)
+        one == two or (i % 2 == 1 and _near(one, two))
         for i, (one, two) in enumerate(zip(parts, others, strict=True))
+    )
+
+
+def _near(place: str, other: str) -> bool:
+    ends = zip_longest(NUMBER.findall(place), NUMBER.findall(other), fillvalue="nan")
+    return NUMBER.sub("", place) == NUMBER.sub("", other) and all(
+        abs(float(one) - float(two)) <= PIXEL for one, two in ends
     )
 
 
