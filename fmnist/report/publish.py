@@ -11,7 +11,6 @@ import html
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +43,9 @@ PIXEL: Final = 1.0
 The renderer takes a machine's own Liberation fonts, where there are any, before those that it
 brings, and texts are as wide in all releases of them but for a fraction of a pixel.
 """
-MARKUP = re.compile(r"(<[^>]*>)")
-PLACE = re.compile(r'((?<= )(?:width|height|viewBox|transform|d|[xy][12]?)="[^"]*")')
+PLACE = re.compile(
+    r'((?<= )(?:width|height|viewBox|transform|d|[xy][12]?)="[^"]*")(?=[^<>]*>)'  # in a tag alone
+)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
@@ -97,25 +97,14 @@ def _holds(path: Path, text: str) -> bool:
 
 def _drawn_alike(picture: str, other: str) -> bool:
     """Tell whether two SVGs say the same, in the same places within a pixel."""
-    pairs = zip_longest(MARKUP.split(picture), MARKUP.split(other), fillvalue="")
-    return all(
-        one == two or (one.startswith("<") and _placed_alike(PLACE.split(one), PLACE.split(two)))
-        for one, two in pairs
-    )
-
-
-def _placed_alike(parts: Sequence[str], others: Sequence[str]) -> bool:
-    """Tell whether markup is alike, every second part of which is a place."""
-    return len(parts) == len(others) and all(
-        one == two or (i % 2 == 1 and _near(one, two))
-        for i, (one, two) in enumerate(zip(parts, others, strict=True))
-    )
+    parts, others = PLACE.split(picture), PLACE.split(other)
+    return parts[::2] == others[::2] and all(map(_near, parts[1::2], others[1::2]))
 
 
 def _near(place: str, other: str) -> bool:
-    ends = zip_longest(NUMBER.findall(place), NUMBER.findall(other), fillvalue="nan")
-    return NUMBER.sub("", place) == NUMBER.sub("", other) and all(
-        abs(float(one) - float(two)) <= PIXEL for one, two in ends
+    pairs = zip(NUMBER.findall(place), NUMBER.findall(other), strict=False)
+    return NUMBER.split(place) == NUMBER.split(other) and all(
+        abs(float(one) - float(two)) <= PIXEL for one, two in pairs
     )
 
 
