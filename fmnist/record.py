@@ -425,8 +425,8 @@ class Record(Part):
     epoch_s: tuple[Seconds, ...] = ()
     """Wall time of each steady epoch; the first epoch of the process is not among them."""
     processor_s: tuple[ProcessorSeconds, ...] = ()
-    """Seconds of processor time of all threads in each of `epoch_s`: half of it and twice the
-    wall time say that two threads shared one core."""
+    """Seconds of processor time of all threads in each of `epoch_s`: an epoch that is longer than
+    others and used no more has waited."""
     withheld_s: tuple[ProcessorSeconds, ...] = ()
     """Seconds of processor time that a virtual machine wanted during each of `epoch_s` and its
     host gave to others, of all processors together; empty where the system does not tell."""

@@ -118,8 +118,12 @@ def raced(records: Iterable[Record], role: RaceRole) -> list[Record]:
 
 def reference_s(records: Iterable[Record], device: str) -> float | None:
     """Return the seconds of five epochs of the reference, each the median of all on the device."""
-    epochs = [s for r in raced(records, "reference") if r.device == device for s in r.epoch_s]
+    epochs = _reference_epochs_s(records, device)
     return REFERENCE_EPOCHS * stats.median(epochs).value if epochs else None
+
+
+def _reference_epochs_s(records: Iterable[Record], device: str) -> list[float]:
+    return [s for r in raced(records, "reference") if r.device == device for s in r.epoch_s]
 
 
 def entries(records: Sequence[Record], role: RaceRole = "entrant") -> list[Entry]:
@@ -199,7 +203,9 @@ def _rules(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a place on the leaderboard means."""
     references = raced(records, "reference")
     found = ", ".join(
-        f"{r.device} {digits(reference_s(records, r.device) or 0.0)} s, test accuracy "
+        f"{r.device} {digits(reference_s(records, r.device) or 0.0)} s "
+        f"({digits(REFERENCE_EPOCHS * min(_reference_epochs_s(records, r.device)))} s by the "
+        "shortest: TensorFlow waits after some of them, docs/findings.md), test accuracy "
         f"{joined(percent(race_of(o).accuracy) for o in references if o.device == r.device)} %"
         for r in {r.device: r for r in references}.values()
     )
