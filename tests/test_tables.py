@@ -13,6 +13,7 @@ from fmnist.report import tables
 from fmnist.report.choose import assembled, sessions_of
 from fmnist.report.columns import rows_of
 from fmnist.report.render import FORMATS, NOTHING, digits, inert, render
+from fmnist.report.terms import waited_terms
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -268,3 +269,28 @@ def test_text_that_was_cut_says_so() -> None:
     assert inert("a  b" + "c" * 100, 10).endswith("…")
     assert inert("x" * 10, 10) == "x" * 10
     assert inert("x" * 11, 10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "processor_s", "withheld_s", "said"),
+    [
+        ((1.0, 1.2, 2.5), (1.8, 1.9, 1.9), (0.0, 0.0, 0.0), "1 of dense3-tensorflow"),
+        ((1.0, 1.2, 2.5), (1.8, 1.9, 1.9), (), "the longest 2.50 s"),
+        ((1.0, 1.2, 2.5), (1.8, 1.9, 4.4), (0.0, 0.0, 0.0), ""),
+        ((1.0, 1.2, 2.5), (1.8, 1.9, 1.9), (0.0, 0.0, 2.5), ""),
+        ((0.01, 0.01, 0.05), (0.01, 0.01, 0.01), (0.0, 0.0, 0.0), ""),
+    ],
+)
+def test_epochs_that_waited_stand_under_the_table(
+    epoch_s: tuple[float, ...],
+    processor_s: tuple[float, ...],
+    withheld_s: tuple[float, ...],
+    said: str,
+) -> None:
+    """Longer for no more work is told; for more work, by the host, or by milliseconds is not."""
+    waited = waited_terms(
+        [record(epoch_s=epoch_s, processor_s=processor_s, withheld_s=withheld_s)]
+    )
+
+    assert bool(waited) == bool(said)
+    assert said in " ".join(waited)

@@ -15,6 +15,12 @@ EPOCH_TERM = (
     "run in turn, side by side"
 )
 
+LONG = 1.5
+"""By how much an epoch must be longer than the shortest of its process to have waited."""
+SAME_WORK = 1.1
+"""By how much more processor time the same work may take."""
+LEAST_WAIT_S = 0.05
+
 
 def terms_of(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what the numbers of a training table were measured under."""
@@ -36,6 +42,7 @@ def terms_of(records: Sequence[Record]) -> tuple[str, ...]:
         f"XLA (`jit_compile` as Keras resolved it): {xla}",
         *throttled_terms(records),
         *withheld_terms(records),
+        *waited_terms(records),
         *([f"epochs trained {_epochs_trained(records)}"] if records[0].task == "train" else []),
         *machine_terms(records),
     )
@@ -175,6 +182,43 @@ def _withheld_share(records: Sequence[Record]) -> float:
     withheld_s = math.fsum(s for r in records for s in r.withheld_s)
     had_s = math.fsum(s for r in records for s in r.processor_s)
     return machine.withheld_share(had_s, withheld_s)
+
+
+def waited_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return which cells' epochs waited for something that was no work; nothing if none did.
+
+    Trainings to learn from share the machine, so theirs say nothing.
+    """
+    waited = {
+        cell.id: [s for r in of_cell for s in _long_for_nothing(r)]
+        for cell, of_cell in by_cell([r for r in records if r.task != "learn"]).items()
+    }
+    told = ", ".join(
+        f"{len(long_s)} of {cell}, the longest {digits(max(long_s))} s"
+        for cell, long_s in waited.items()
+        if long_s
+    )
+    if not told:
+        return ()
+    return (
+        "WAITED, epochs that took half as long again as the shortest of their process, for no "
+        f"more processor time (docs/findings.md says why TensorFlow waits): {told}",
+    )
+
+
+def _long_for_nothing(record: Record) -> list[float]:
+    """Return the epochs that waited; what the host withheld counts as processor time."""
+    if not record.processor_s:
+        return []
+    withheld_s = record.withheld_s or (0.0,) * len(record.epoch_s)
+    wanted_s = [sum(each) for each in zip(record.processor_s, withheld_s, strict=True)]
+    shortest_s = min(record.epoch_s)
+    enough_s = SAME_WORK * wanted_s[record.epoch_s.index(shortest_s)]
+    return [
+        s
+        for s, wanted in zip(record.epoch_s, wanted_s, strict=True)
+        if s > max(LONG * shortest_s, shortest_s + LEAST_WAIT_S) and wanted <= enough_s
+    ]
 
 
 def failed_terms(records: Sequence[Record]) -> tuple[str, ...]:
