@@ -288,9 +288,7 @@ def test_epochs_that_waited_stand_under_the_table(
     said: str,
 ) -> None:
     """Longer for no more work is told; for more work, by the host, or by milliseconds is not."""
-    waited = waited_terms(
-        [record(epoch_s=epoch_s, processor_s=processor_s, withheld_s=withheld_s)]
-    )
+    waited = waited_terms([record(epoch_s=epoch_s, processor_s=processor_s, withheld_s=withheld_s)])
 
     assert bool(waited) == bool(said)
     assert said in " ".join(waited)

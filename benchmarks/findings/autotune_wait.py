@@ -6,7 +6,7 @@ First an iterator alone, read for a while; then Keras's `fit`, which has one for
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -38,7 +38,7 @@ def main() -> None:
         ).with_options(options)
 
     sets = {"as it comes": set_of(autotune=True), "autotuning off": set_of(autotune=False)}
-    let_go = {(read_s, name): [] for read_s in READ_S for name in sets}
+    let_go: dict[tuple[float, str], list[float]] = {(s, name): [] for s in READ_S for name in sets}
     for _ in range(given.repeats):
         for (read_s, name), seconds in let_go.items():
             seconds.append(released_after(sets[name].repeat(), read_s))
@@ -54,19 +54,14 @@ def main() -> None:
         ]
     )
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    ways: dict[str, Callable[[Any], Any]] = {
-        "arrays": lambda watch: model.fit(images, labels, BATCH, EPOCHS, 0, [watch]),
-        **{
-            f"a data set, {name}": lambda watch, data=data: model.fit(
-                data, epochs=EPOCHS, verbose=0, callbacks=[watch]
-            )
-            for name, data in sets.items()
-        },
+    given_to_fit: dict[str, tuple[Any, ...]] = {
+        "arrays": (images, labels, BATCH),
+        **{f"a data set, {name}": (data,) for name, data in sets.items()},
     }
-    fitted: dict[str, list[float]] = {name: [] for name in ways}
+    fitted: dict[str, list[float]] = {name: [] for name in given_to_fit}
     for _ in range(given.repeats):
-        for name, fit in ways.items():
-            fitted[name] += epochs_of(keras.callbacks.LambdaCallback, fit)
+        for name, data in given_to_fit.items():
+            fitted[name] += epochs_of(model, data)
     print_terms(given.repeats)
     for (read_s, name), seconds in let_go.items():
         print_ms(f"let go after {read_s} s, {name}", seconds)
@@ -87,10 +82,13 @@ def released_after(data: Any, read_s: float) -> float:  # noqa: ANN401  # a data
     return time.perf_counter() - begun
 
 
-def epochs_of(callback: Callable[..., Any], fit: Callable[[Any], Any]) -> Sequence[float]:
+def epochs_of(model: Any, data: tuple[Any, ...]) -> Sequence[float]:  # noqa: ANN401  # Keras's
     """Return the seconds from the end of each epoch of a `fit` to the end of the next one."""
+    import keras
+
     ends: list[float] = []
-    fit(callback(on_epoch_end=lambda *_: ends.append(time.perf_counter())))
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
+    model.fit(*data, epochs=EPOCHS, verbose=0, callbacks=[watch])
     return [after - before for before, after in pairwise(ends)]
 
 

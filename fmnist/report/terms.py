@@ -17,7 +17,7 @@ EPOCH_TERM = (
 
 LONG = 1.5
 """By how much an epoch must be longer than the shortest of its process to have waited."""
-SAME_WORK = 1.1
+SAME_WORK = 1.25
 """By how much more processor time the same work may take."""
 LEAST_WAIT_S = 0.05
 
