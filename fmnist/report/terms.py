@@ -201,8 +201,8 @@ def waited_terms(records: Sequence[Record]) -> tuple[str, ...]:
     if not told:
         return ()
     return (
-        "WAITED, epochs that took half as long again as the shortest of their process, for no "
-        f"more processor time (docs/findings.md says why TensorFlow waits): {told}",
+        "WAITED, epochs that took half as long again as the shortest of their process, for at most "
+        f"a quarter more processor time (docs/findings.md says why TensorFlow waits): {told}",
     )
 
 
