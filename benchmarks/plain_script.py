@@ -31,18 +31,17 @@ model.compile(
 )
 
 
-class EpochTimes(keras.callbacks.Callback):
-    """Prints the seconds of each epoch."""
+class EpochBegins(keras.callbacks.Callback):
+    """Knows when an epoch began."""
 
     def on_epoch_begin(self, epoch, logs=None):
         """Wait for a turn, then look at the clock."""
         sys.stdin.readline()
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Print the seconds since."""
-        print("epoch", time.perf_counter() - self.started, flush=True)
+        self.began = time.perf_counter()
 
 
 print("ready", 1, flush=True)
-model.fit(x, y, batch_size=batch_size, epochs=epochs, verbose=0, callbacks=[EpochTimes()])
+begins = EpochBegins()
+for _ in range(epochs):
+    model.fit(x, y, batch_size=batch_size, verbose=0, callbacks=[begins])
+    print("epoch", time.perf_counter() - begins.began, flush=True)

@@ -59,7 +59,7 @@ def trained(
     model = models.build(MODEL)
     train.compile_model(model, recipe, steps=4 * recipe.epochs)
     tuned = loop_for(model, keras.backend.backend(), "cpu").fit
-    fit = tuned if loop == "tuned" else partial(train.fit, model)
+    fit = tuned if loop == "tuned" else partial(train.fit_in_turns, model)
     watching = Validated(figures, frozen_after)
     fit(
         images,

@@ -87,7 +87,10 @@ class Variants:
         fenced: bool = True,
         more: tuple[keras.callbacks.Callback, ...] = (),
     ) -> Lap:
-        """Return the seconds of one epoch of so many steps."""
+        """Return the seconds of one epoch of so many steps, without the end of what fed it.
+
+        TensorFlow may wait for that as long again: it would hide the parts and the machine's noise.
+        """
         n = (steps or self._steps) * self._batch_size
         fence = train.fence_of(model) if fenced else no_fence
         stopwatch = Stopwatch(fence=fence, withheld_clock=withheld_clock)

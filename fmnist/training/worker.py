@@ -324,7 +324,7 @@ class Served:
             return following[0].command == "epoch"
 
         steering = self._train.callbacks_of(self._job.recipe) if self._job.task == "learn" else []
-        self._fit_of()(
+        self._fit_by(self._train.fit_in_turns)(
             *self._sets.train,
             batch_size=self._job.batch_size,
             epochs=self._job.epochs,
@@ -336,11 +336,11 @@ class Served:
         )
         return following[0]
 
-    def _fit_of(self) -> "Fit":
-        """Return what trains the model: several devices, a tuned loop, or Keras's own `fit`."""
+    def _fit_by(self, keras_fit: "Callable[..., object]") -> "Fit":
+        """Return what trains the model: several devices, a tuned loop, or Keras by `keras_fit`."""
         if self._spread is not None:
             return partial(self._spread.fit, self._model)
-        return self._loop.fit if self._loop else partial(self._train.fit, self._model)
+        return self._loop.fit if self._loop else partial(keras_fit, self._model)
 
     def _epoch_done(self, lap: Lap, logs: Mapping[str, float]) -> EpochDone:
         """Return what an epoch achieved: evaluated, outside the clock, where the task asks it."""
@@ -413,7 +413,9 @@ class Served:
         to_read = sets.validation if job.role == "choosing" else sets.test
         if to_read is None:
             raise ValueError("a job of choosing needs a validation set")
-        return heat.run(self._model, self._fit_of(), self._predict, sets.train, to_read, job)
+        # No turns of others come between the epochs of a race: they are of one `fit`, as a user's.
+        fit = self._fit_by(self._train.fit)
+        return heat.run(self._model, fit, self._predict, sets.train, to_read, job)
 
     def _learned(self) -> Learned:
         """Return what the trained model makes of the test set, and save it."""

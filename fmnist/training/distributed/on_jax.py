@@ -68,7 +68,7 @@ class Devices(Spread):
         job, calls = self._job, list(callbacks)
         with self.scope():
             if not job.addresses:
-                fit = partial(train.fit, model)
+                fit = partial(train.fit_in_turns, model)
                 fit(images, labels, batch_size=batch_size, epochs=epochs, callbacks=calls)
                 return
             part = Shards(

@@ -56,7 +56,7 @@ class Devices(Spread):
         fit = (
             _AcrossHosts(model, self._strategy, self._job).fit
             if self._job.addresses
-            else partial(train.fit, model)
+            else partial(train.fit_in_turns, model)
         )
         fit(images, labels, batch_size=batch_size, epochs=epochs, callbacks=list(callbacks))
 

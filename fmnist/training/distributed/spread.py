@@ -112,7 +112,7 @@ class Spread(ABC):
         epochs: int,
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> None:
-        """Train as `train.fit` does, on the part of each batch that is this host's."""
+        """Train as `train.fit_in_turns` does, on the part of each batch that is this host's."""
 
 
 def spread_for(job: Job) -> Spread | None:
