@@ -72,7 +72,7 @@ def summary(machine: dict[str, Any]) -> str:
     """
     gpu_names = [str(gpu["name"]) for gpu in machine.get("gpus", [])]
     parts = [
-        f"{machine.get('usable_threads', '?')} x {machine.get('cpu', 'unknown processor')}",
+        f"{machine.get('usable_threads', '?')} x {_processor_name(machine)}",
         *gpu_names,
         f"{machine.get('memory_bytes', 0) / 2**30:.1f} GiB",
         f"{machine.get('system', '')} {machine.get('kernel', '')}".strip(),
@@ -80,6 +80,18 @@ def summary(machine: dict[str, Any]) -> str:
         *([str(machine["node"])] if machine.get("node") else []),
     ]
     return ", ".join(parts)
+
+
+def _processor_name(machine: dict[str, Any]) -> str:
+    """Return the processor's name, on a virtual machine with its numbers.
+
+    A host may name it without a model: `AMD EPYC` are processors of several generations.
+    """
+    name = str(machine.get("cpu", "unknown processor"))
+    family, model = (machine.get(f"cpu_{number}") for number in ("family", "model"))
+    if not machine.get("virtual") or None in (family, model):
+        return name
+    return f"{name} (family {family}, model {model})"
 
 
 def usable_cpus() -> tuple[int, ...] | None:

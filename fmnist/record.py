@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import IO, Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -68,8 +69,10 @@ NEEDED_BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 """By task, the epochs that its own are compared with."""
 
-MACHINE_FACTS: Mapping[str, type] = {
+MACHINE_FACTS: Mapping[str, type | UnionType] = {
     "cpu": str,
+    "cpu_family": int | None,
+    "cpu_model": int | None,
     "usable_threads": int,
     "memory_bytes": int,
     "gpus": list,
@@ -519,11 +522,12 @@ class Record(Part):
     @model_validator(mode="after")
     def _tells_a_machine(self) -> Self:
         for name, kind in MACHINE_FACTS.items():
-            fact = self.machine.get(name, kind())
+            if name not in self.machine:
+                continue
+            fact = self.machine[name]
             if not isinstance(fact, kind) or (isinstance(fact, int) and fact > LARGEST_COUNT):
-                raise ValueError(
-                    f"machine.{name} must be of type {kind.__name__}, got {fact!r:.40}"
-                )
+                wanted = getattr(kind, "__name__", kind)
+                raise ValueError(f"machine.{name} must be of type {wanted}, got {fact!r:.40}")
         if not all(isinstance(gpu, dict) and "name" in gpu for gpu in self.machine.get("gpus", [])):
             raise ValueError("machine.gpus must hold objects with a name")
         return self

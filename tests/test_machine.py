@@ -44,6 +44,17 @@ def test_summary_is_a_line_for_people() -> None:
     assert machine.summary({}).startswith("? x unknown processor")
 
 
+def test_virtual_processors_of_one_name_are_told_apart() -> None:
+    """A host may name a processor without its model: then its numbers are in the line."""
+    known = {"cpu": "Abacus", "cpu_family": 25, "virtual": True}
+    older, newer = (machine.summary(known | {"cpu_model": model}) for model in (1, 17))
+
+    assert older.startswith("? x Abacus (family 25, model 1), ")
+    assert newer.startswith("? x Abacus (family 25, model 17), ")
+    assert "family" not in machine.summary(known | {"cpu_model": None})
+    assert "family" not in machine.summary(known | {"cpu_model": 1, "virtual": False})
+
+
 def test_commit_is_a_hash_or_absent() -> None:
     """In a checkout the commit is forty digits, marked where files differ from it."""
     commit = machine.commit()

@@ -88,6 +88,7 @@ def test_line_has_the_names_that_are_promised() -> None:
         ({"train_images": 0}, "greater than or equal to 1"),
         ({"machine": {"memory_bytes": "much"}}, "machine.memory_bytes must be of type int"),
         ({"machine": {"memory_bytes": 10**400}}, "machine.memory_bytes must be of type int"),
+        ({"machine": {"cpu_model": "EPYC"}}, "machine.cpu_model must be of type int"),
         ({"machine": {"gpus": ["fast"]}}, "machine.gpus must hold objects with a name"),
         ({"session": "../../etc"}, "pattern"),
         ({"session": ".."}, "pattern"),

@@ -93,7 +93,8 @@ they state a `failure`; "if known" leaves it to the record.
 - `train_flop_per_image` is 2 to 6 times the sum of `forward_macs`, and `null` if one of these is.
 - `parameters.dense`, `conv` and `other` add up to `total`.
 - `machine` has what it has of these as text: `cpu`, `system`, `kernel`; as integers:
-  `usable_threads`, `memory_bytes`; and `gpus` as a list of objects with a `name`.
+  `usable_threads`, `memory_bytes`; as integers or `null`: `cpu_family`, `cpu_model`; and `gpus` as
+  a list of objects with a `name`.
 - `correct` has a bit for each test image: base 64 of NumPy's `packbits`.
 - `parity.differences` and `parity.tolerances` have the same keys, and no difference is below 0.
 - `digest` is that of the line.
