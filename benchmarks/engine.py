@@ -18,7 +18,9 @@ from fmnist.report.reproduction import STUDY
 from fmnist.session import launch, learn, plan, race, scaling, selfcheck
 from fmnist.session.budget import Budget, Share
 from fmnist.session.launch import Observer
+from fmnist.session.learn import Training
 from fmnist.session.progress import SessionProgress
+from fmnist.session.race import Start
 from fmnist.session.run import budget_of
 from fmnist.studies.race_rules import FEWEST_SEEDS
 
@@ -171,26 +173,37 @@ class Engine:
 
     def race(self, observer: Observer) -> list[Record]:
         """Run all entrants that tests asked for in one race; return all its records."""
-        seeds = self.plan.options["seeds"] or FEWEST_SEEDS
-        starts = [
-            start
-            for start in race.lineup(self.plan, seeds)
-            if start.role == "reference" or start.cell in self._wanted["raced"]
-        ]
-        return list(race.run_race(self.plan, starts, observer))
+        return list(race.run_race(self.plan, self._starts(), observer))
+
+    def _starts(self) -> Sequence[Start]:
+        """Return the trainings of the race that tests asked for; none if they did not."""
+        wanted = self._wanted["raced"]
+        if not wanted:
+            return []
+        starts = race.lineup(self.plan, self.plan.options["seeds"] or FEWEST_SEEDS)
+        return [s for s in starts if s.role == "reference" or s.cell in wanted]
 
     def learn(self, observer: Observer) -> list[Record]:
         """Train by recipe, over seeds, all cells that tests asked it for; return the records."""
+        return list(learn.run_learning(self.plan, self._trainings(), observer))
+
+    def _trainings(self) -> Sequence[Training]:
+        """Return the trainings by recipe that tests asked for; none if they did not."""
+        wanted = self._wanted["learned"]
         seeds = self.plan.options["seeds"] or FEWEST_TO_JUDGE
         trainings = learn.trainings(self.plan, learn.by_own_recipe(self.plan), seeds, STUDY)
-        wanted = [t for t in trainings if t.cell in self._wanted["learned"]]
-        return list(learn.run_learning(self.plan, wanted, observer))
+        return [training for training in trainings if training.cell in wanted]
 
     def scale(self, cell: Cell, observer: Observer) -> list[Record]:
         """Run the cells beside this one, itself too, on one device and more, that tests want."""
         group = next(group for group in scaling.groups(self.plan) if cell in group)
         wanted = [other for other in group if other in self._wanted["scaled"]]
         return scaling.run_beside(self.plan, wanted, observer)
+
+    def _counted(self) -> int:
+        """Return how many records tests asked for of those by which progress is reckoned."""
+        in_turn = len(self._wanted["trained"]) + len(self._wanted["scaled"])
+        return in_turn * self.plan.processes + len(self._starts()) + len(self._trainings())
 
     def next_share(self) -> Share | None:
         """Return what the next group may use of the session's budget, where it has one."""
@@ -202,8 +215,7 @@ class Engine:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
             if self._progress is None:
-                cells = len(self._wanted["trained"]) * self.plan.processes
-                self._progress = SessionProgress(cells, Console())
+                self._progress = SessionProgress(self._counted(), Console())
             with self._progress:
                 yield self._progress
 

@@ -138,7 +138,7 @@ def test_convolution_and_encoding_are_timed_every_way(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_recipes_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
-    """With --recipe, bench_reproduce trains each seed to the end; without, it has no cell."""
+    """With --recipe, bench_reproduce counts each seed that it trained; without, it has no cell."""
     options = ("--benchmark-only", "--preset", "smoke", "--models", "dense3", "-k", "reproduce")
     asked = run_pytest(*options, "--recipe", "--seeds", "2", f"--results={tmp_path}")
     without = run_pytest(*options, f"--results={tmp_path}")
@@ -147,18 +147,20 @@ def test_recipes_are_trained_where_they_are_asked_for(tmp_path: Path) -> None:
 
     assert asked.returncode == 0, asked.stdout + asked.stderr
     assert {(r.task, r.seed, len(r.history)) for r in records} == {("learn", s, 10) for s in (0, 1)}
+    assert "[4/4] " in asked.stdout  # two seeds on each backend
     assert "no tests ran" in without.stdout or "deselected" in without.stdout
 
 
 @pytest.mark.slow
 def test_racers_race(tmp_path: Path) -> None:
-    """Each seed of a named racer is a round, and the leaderboard is printed."""
+    """Each seed of a named racer is a round, counted as it ends, and the leaderboard is printed."""
     answer = run_pytest(
         *("--benchmark-only", "--preset", "smoke", "--models", "racer_92", "--seeds", "2"),
         *(f"--results={tmp_path}", "-k", "time_to_accuracy and tensorflow"),
     )
 
     assert answer.returncode == 0, answer.stdout
+    assert "[4/4] " in answer.stdout
     assert "Race: time to accuracy" in answer.stdout
     (path,) = (tmp_path / "raw").glob("*.jsonl")
     assert [r.race.role for r in read(path)[0] if r.race is not None] == [
