@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import samples
@@ -212,31 +213,52 @@ def test_readme_without_markers_is_refused(root: Path) -> None:
         publish.files(root)
 
 
-def test_headline_is_the_newest_full_session(root: Path) -> None:
-    """A later `quick` session is in the index and does not replace the headline."""
-    later = {"session": "later", "started_at": "2026-11-22T00:00:00Z"}
-    for made in pair(preset="quick", **later):
+@pytest.mark.parametrize(
+    ("own", "shown"),
+    [
+        ({"preset": "quick"}, False),
+        ({"preset": "full", "backends": 1}, False),
+        ({"preset": "full"}, True),
+    ],
+    ids=["quick", "one-backend", "as-many"],
+)
+def test_headline_is_a_full_session(root: Path, own: dict[str, Any], *, shown: bool) -> None:
+    """A later session has the headline if it is `full` and of as many models and backends."""
+    later = {"session": "later", "commit": "later", "started_at": "2026-11-22T00:00:00Z"}
+    fields = {name: value for name, value in own.items() if name != "backends"}
+    for made in pair(**fields, **later)[: own.get("backends", 2)]:
         record.append(made, root / "results" / "raw" / "later.jsonl")
     published = publish.files(root)
 
     (page,) = (text for path, text in published.items() if path.parent.name == "machines")
     assert "session later" in page
-    assert "session later" not in published[root / "README.md"]
+    assert ("session later" in published[root / "README.md"]) is shown
 
 
-def test_table_of_modes_is_that_of_the_most_cells(root: Path) -> None:
-    """A later session of fewer cells in two modes does not replace one of more in the README."""
+@pytest.mark.parametrize(
+    ("sessions", "published"),
+    [
+        ({"most": ("dense3 dense_wide", "jax"), "few": ("dense3", "jax tensorflow")}, "most"),
+        ({"both": ("dense3", "jax tensorflow"), "one": ("dense3", "jax")}, "both"),
+        ({"old": ("dense3", "jax tensorflow"), "new": ("dense3", "tensorflow jax")}, "new"),
+    ],
+    ids=["most-models", "most-backends", "newest"],
+)
+def test_table_of_modes_in_the_readme(
+    root: Path, sessions: dict[str, tuple[str, str]], published: str
+) -> None:
+    """It is of the session of most models; of as many, of most backends; of these, the newest."""
     absent = publish.files(root)[root / "README.md"]
-    for name, models, day in (("most", ("dense3", "dense_wide"), 21), ("few", ("dense3",), 22)):
+    for day, (name, (models, backends)) in enumerate(sessions.items(), start=21):
         terms = {"session": name, "commit": name, "started_at": f"2026-11-{day}T00:00:00Z"}
-        for model, mode in itertools.product(models, ("stock", "tuned")):
-            made = samples.record(model=model, mode=mode, **terms)
+        for cell in itertools.product(models.split(), backends.split(), ("stock", "tuned")):
+            own = dict(zip(("model", "backend", "mode"), cell, strict=True))
+            made = samples.record(**own, **terms)
             record.append(made, root / "results" / "raw" / f"{name}.jsonl")
     readme = publish.files(root)[root / "README.md"]
 
     assert "No session in several modes on Fashion-MNIST is published yet." in absent
-    assert "session most" in readme
-    assert "session few" not in readme
+    assert [name for name in sessions if f"session {name}" in readme] == [published]
 
 
 def test_race_is_that_of_the_most_entrants(root: Path) -> None:

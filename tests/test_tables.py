@@ -76,6 +76,20 @@ def test_numbers_have_three_digits(value: float, shown: str) -> None:
     assert digits(value) == shown
 
 
+def test_start_up_names_what_else_its_processes_imported() -> None:
+    """A process of TensorFlow that imported JAX says so; one without says nothing."""
+    own = {"tensorflow": "2.21.0"}
+    with_jax, alone = (
+        tables.startup([record(task="startup", first_epoch_s=2.0, versions=versions)])
+        for versions in (own | {"jax": "0.10.2"}, own)
+    )
+    assert with_jax is not None
+    assert alone is not None
+
+    assert "also imported, as it is installed: jax by tensorflow" in with_jax.terms
+    assert not [term for term in alone.terms if "also imported" in term]
+
+
 def test_ratio_is_against_the_named_backend() -> None:
     """JAX at half the time is 0.5 of TensorFlow's, and TensorFlow's is twice JAX's."""
     forward = tables.speed(pair())

@@ -184,32 +184,40 @@ def _fullest(
     build: Callable[[Sequence[Record]], Table | None],
     what: str,
 ) -> str:
-    """Return the table of the run on the real data that has the most models, the first of equals.
-
-    So a session of a few models does not take the place of one of all. Of as many, it is the table
-    with the most rows.
-    """
-    found: dict[tuple[int, int], Table] = {}
-    for run in runs:
-        table = build(run) if run[0].dataset == "fashion-mnist" else None
-        if table is not None:
-            found.setdefault((len({r.model for r in run}), len(table.rows)), table)
-    if not found:
+    """Return the table of the fullest run on the real data."""
+    found = _of_most_models((r for r in runs if r[0].dataset == "fashion-mnist"), build)
+    if found is None:
         return f"No {what} on Fashion-MNIST is published yet."
-    return render(found[max(found)], "markdown").rstrip()
+    return render(found[1], "markdown").rstrip()
+
+
+def _of_most_models(
+    runs: Iterable[Sequence[Record]], build: Callable[[Sequence[Record]], Table | None]
+) -> tuple[Sequence[Record], Table] | None:
+    """Return the run of which a table can be built that has the most models, and its table.
+
+    Of as many, it is the one of most backends, and of these the first. So a session of a few models
+    does not take the place of one of all, nor one of a single backend that of both.
+    """
+    found: dict[tuple[int, int], tuple[Sequence[Record], Table]] = {}
+    for run in runs:
+        if (table := build(run)) is not None:
+            size = len({r.model for r in run}), len({r.backend for r in run})
+            found.setdefault(size, (run, table))
+    return found[max(found)] if found else None
 
 
 def _headline(
     runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
 ) -> str:
-    """Return the first of these runs that timed models: in words, as a picture, and its table."""
-    for run in runs:
-        table = tables.speed(run)
-        if table is not None:
-            pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
-            told = _as_list(headline(run))
-            return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
-    return "No `full` session on Fashion-MNIST is published yet."
+    """Return the run of these that timed most models: in words, as a picture, and its table."""
+    found = _of_most_models(runs, tables.speed)
+    if found is None:
+        return "No `full` session on Fashion-MNIST is published yet."
+    run, table = found
+    pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
+    told = _as_list(headline(run))
+    return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
 
 
 def _study(

@@ -6,7 +6,7 @@ Records of two sessions, data sets or presets are never put into one table witho
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from fmnist import stats
+from fmnist import grid, stats
 from fmnist.record import Record, by_cell, samples
 from fmnist.report import (
     leaderboard,
@@ -257,6 +257,7 @@ def startup(records: Sequence[Record]) -> Table | None:
     terms = (
         "import: of Keras with its backend; build: weights made and model compiled by Keras; "
         "first step: one batch, nearly all of it the backend's compilation",
+        *_also_imported_terms(started),
         *terms_of(started),
         *_unequal_terms(records),
     )
@@ -266,6 +267,17 @@ def startup(records: Sequence[Record]) -> Table | None:
         *filled(columns, [cells[cell] for cell in sorted(cells)]),
         terms,
     )
+
+
+def _also_imported_terms(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return which backend's processes held the package of another one too."""
+    found = {
+        f"{package} by {record.backend}"
+        for record in records
+        for name, backend in grid.BACKENDS.items()
+        if (package := backend.package) in record.versions and name != record.backend
+    }
+    return (f"also imported, as it is installed: {joined(sorted(found))}",) if found else ()
 
 
 def overhead(records: Sequence[Record]) -> Table | None:
