@@ -1,5 +1,6 @@
 """The race: who starts when, with which seeds, and what stays apart. Workers are fake ones."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,6 +65,18 @@ def test_choosing_and_racing_share_no_seed(plan: Plan) -> None:
     assert all(s.job(plan).validation_images == 100 for s in chosen)
     with pytest.raises(PlanError, match="--seeds must be from 1 to 999999, got 1000001"):
         race.lineup(plan, CHOOSING_SEED + 1)
+    beyond = dataclasses.replace(plan, seed=CHOOSING_SEED)
+    with pytest.raises(PlanError, match="--seed must be below 1000000"):
+        race.lineup(beyond, 1, [])
+
+
+def test_what_is_chosen_can_be_raced(plan: Plan) -> None:
+    """A batch size that divides the images of choosing, but not those of a race, is refused."""
+    job = race.lineup(plan, 1, [])[0].job(plan)
+    fits = job.train_images - job.validation_images
+
+    with pytest.raises(ValueError, match=f"batch size {fits} does not divide"):
+        race.lineup(plan, 1, [f"batch_size={fits}"])
 
 
 def test_all_combinations_are_tried(plan: Plan) -> None:

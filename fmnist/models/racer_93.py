@@ -19,9 +19,9 @@ TIER = 0.93
 RECIPE = {
     "loss": "categorical_crossentropy",
     "optimizer": "adam",
-    "learning_rate": 0.004,
-    "batch_size": 80,
-    "epochs": 9,
+    "learning_rate": 0.005,
+    "batch_size": 200,
+    "epochs": 10,
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,

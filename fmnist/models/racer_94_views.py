@@ -19,9 +19,9 @@ TIER = 0.94
 RECIPE = {
     "loss": "categorical_crossentropy",
     "optimizer": "adam",
-    "learning_rate": 0.004,
-    "batch_size": 80,
-    "epochs": 15,
+    "learning_rate": 0.005,
+    "batch_size": 200,
+    "epochs": 16,
     "validation_share": 0.0,
     "rise_share": 0.25,
     "beta_2": 0.99,

@@ -58,9 +58,11 @@ def lineup(plan: Plan, seeds: int, varied: Sequence[str] | None = None) -> list[
             in all combinations; empty: the recipes as they are.
 
     Raises:
-        PlanError: Too few seeds, or a field or value that no recipe can have.
+        PlanError: Too few seeds, or one kept for choosing; a field or value that no recipe has.
         ValueError: A batch size does not divide the sets.
     """
+    if plan.seed >= CHOOSING_SEED:
+        raise PlanError(f"--seed must be below {CHOOSING_SEED}, where choosing begins: {plan.seed}")
     if not 1 <= seeds < CHOOSING_SEED - plan.seed:
         raise PlanError(f"--seeds must be from 1 to {CHOOSING_SEED - plan.seed - 1}, got {seeds}")
     choosing = varied is not None
@@ -88,9 +90,13 @@ def lineup(plan: Plan, seeds: int, varied: Sequence[str] | None = None) -> list[
 
 
 def check_batch_size(plan: Plan, start: Start) -> None:
-    """Raise ValueError if a last batch would be smaller: compiled inside the clock."""
+    """Raise ValueError if a last batch would be smaller: compiled inside the clock.
+
+    That of a race is held to it too when the recipe is being chosen: it is what it is chosen for.
+    """
     job = start.job(plan)
-    grid.check_batch_size(job.batch_size, [job.train_images - job.validation_images])
+    trained = job.train_images - job.validation_images
+    grid.check_batch_size(job.batch_size, [trained, job.train_images, job.test_images])
 
 
 def variants(cell: Cell, varied: Sequence[str]) -> list[Recipe]:
