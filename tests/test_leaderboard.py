@@ -186,6 +186,15 @@ def test_race_is_among_the_tables_and_pictures() -> None:
     assert "<svg" in plots.svg(drawn)
 
 
+def test_picture_names_no_batch_size() -> None:
+    """A batch size is of the model's recipe: an entrant is named by its precision, not by it."""
+    other = {"model": "conv_8_24_48", "batch_size": 100, "precision": "mixed_bfloat16"}
+    (drawn,) = plots.of_session([*session(), *seeds(*[0.93] * 5, **other)])
+
+    assert "racer_92, float32 on TensorFlow" in drawn.alternative
+    assert "conv_8_24_48, mixed_bfloat16 on TensorFlow" in drawn.alternative
+
+
 def test_failed_training_does_not_count() -> None:
     """A seed that failed is not among the seeds of the mean."""
     broken = race(seed=9, process=9).model_copy(update={"failure": "killed by SIGKILL"})

@@ -9,7 +9,7 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import Any, Final
@@ -189,9 +189,13 @@ def left_out(rows: Sequence[Any]) -> str:
     return f" The {MOST_ROWS} smallest of {len(rows)} rows; the tables have all."
 
 
-def cell_names(records: Sequence[Record]) -> list[str]:
-    """Return the model of each record's cell, and its terms where those of the others differ."""
-    varying = [n for n in CELL_COLUMNS if len({getattr(r, n) for r in records}) > 1]
+def cell_names(records: Sequence[Record], but: Container[str] = ()) -> list[str]:
+    """Return the model of each record's cell, and its terms where those of the others differ.
+
+    Terms that the models themselves tell apart may be left out by their column's name.
+    """
+    differing = [n for n in CELL_COLUMNS if len({getattr(r, n) for r in records}) > 1]
+    varying = [n for n in differing if n not in but]
     sizes = Counter(key for key, _ in {(row_key(r), r.train_images) for r in records})
 
     def words(record: Record) -> Iterator[str]:

@@ -79,7 +79,7 @@ def accuracy_by_seconds(records: Sequence[Record]) -> Picture | None:
     if not shown:
         return None
     axes = _Axes(shown)
-    names = unlike(cell_names([entry.first for entry in shown]))
+    names = unlike(_entrants(shown))
     chart = alt.layer(*_rules(shown, axes), *_marks(names, shown, axes), *_names(shown, axes))
     backends = sorted({entry.first.backend for entry in shown})
     reading = (
@@ -162,9 +162,14 @@ def _marks(names: Sequence[str], shown: Sequence[Entry], axes: _Axes) -> list[al
     ]
 
 
+def _entrants(shown: Sequence[Entry]) -> list[str]:
+    """Return the entrants' names, without the batch size: it is of the model's own recipe."""
+    return cell_names([entry.first for entry in shown], but=("batch_size",))
+
+
 def _names(shown: Sequence[Entry], axes: _Axes) -> list[alt.Chart]:
     """Return the entrants' names where there is room."""
-    names = cell_names([entry.first for entry in shown])
+    names = _entrants(shown)
     marks = [
         (name, [axes.place(entry.seconds.value, 100 * entry.accuracy.value)])
         for name, entry in zip(names, shown, strict=True)
