@@ -5,7 +5,6 @@ that starts `tests/fake_worker.py` instead of the worker, so a whole session tak
 """
 
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -152,8 +151,3 @@ def counted(records: Sequence[Record]) -> Counter[str]:
     """Return what counts in tables, and how often each is there."""
     (session,) = sessions_of(records)
     return Counter(f"{r.task} {r.cell.id} {r.process} {r.failure}" for r in session)
-
-
-def hear_interrupts() -> None:
-    """Undo what a shell does to background jobs: they, and all they start, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)

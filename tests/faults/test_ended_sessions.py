@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kills import survive, unharmed
-from sessions import FMNIST, OPTIONS, PATIENCE_S, Site, arguments, counted, hear_interrupts
+from sessions import FMNIST, OPTIONS, PATIENCE_S, Site, arguments, counted
 
 from fmnist.record import read
 
@@ -24,10 +24,19 @@ IN_EPOCH_2 = "jax epoch\njax epoch\n"
 """Stands in the trace once JAX was told to train its second epoch, TensorFlow's turns aside."""
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_heard() -> Iterator[None]:
+    """Undo what a shell does to background jobs, or nohup: what they start ignores signals."""
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGHUP, hung_up)
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     """A session whose JAX worker hangs in its second epoch, so that it can be met there."""
-    hear_interrupts()
     return Site(tmp_path, tmp_path / "results", behaviours=["jax=hang"])
 
 
@@ -170,7 +179,6 @@ def test_killed_sessions_lose_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_interrupt_ends_real_workers_and_keeps_the_records(tmp_path: Path) -> None:
     """After Ctrl-C in a real start-up no process is left, and the finished cells are on disk."""
-    hear_interrupts()
     site = Site(tmp_path, tmp_path / "results")
     command = [*FMNIST, "run", *OPTIONS, *site.options, f"--results={site.results}"]
     with site.start(*command) as session:
