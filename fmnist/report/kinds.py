@@ -61,14 +61,15 @@ def rank(records: Sequence[Record]) -> tuple[Any, ...]:
     """Return what is larger for a session that is to be shown before others.
 
     Sessions on the real data come before those on the stand-in, and meaningless figures last; then
-    counts what a session was for, as in `KINDS`; then larger presets come before smaller
-    ones, and newer sessions before older ones.
+    counts what a session was for, as in `KINDS`; then sessions of more models come before those of
+    fewer, larger presets before smaller ones, and newer sessions before older ones.
     """
     first = records[0]
     return (
         first.dataset != data.STAND_IN,
         first.preset != MEANINGLESS,
         -[*KINDS, ""].index(kind(records)),
+        len({r.model for r in records if r.failure is None}),
         list(PRESETS).index(first.preset),
         max(r.started_at for r in records),
         first.session,

@@ -167,11 +167,11 @@ def _readme(
     full = [run for run in runs if (run[0].preset, run[0].dataset) == ("full", "fashion-mnist")]
     blocks = (
         _headline(full, drawn),
-        _fullest(runs, tuned_tables.tuned, "session in several modes"),
+        _first(runs, tuned_tables.tuned, "session in several modes"),
         _study(full, drawn, parameters.NAME, "frontier"),
         _study(full, drawn, ablation.NAME, "ablation"),
-        _fullest(runs, reproduction.table, "reproduction"),
-        _fullest(runs, leaderboard.leaderboard, "race"),
+        _first(runs, reproduction.table, "reproduction"),
+        _first(runs, leaderboard.leaderboard, "race"),
         _trust(runs),
     )
     for name, block in zip(BLOCKS, blocks, strict=True):
@@ -179,45 +179,29 @@ def _readme(
     return text
 
 
-def _fullest(
+def _first(
     runs: Iterable[Sequence[Record]],
     build: Callable[[Sequence[Record]], Table | None],
     what: str,
 ) -> str:
-    """Return the table of the fullest run on the real data."""
-    found = _of_most_models((r for r in runs if r[0].dataset == "fashion-mnist"), build)
-    if found is None:
+    """Return the table of the first run on the real data that has one."""
+    real = (run for run in runs if run[0].dataset == "fashion-mnist")
+    table = next(filter(None, map(build, real)), None)
+    if table is None:
         return f"No {what} on Fashion-MNIST is published yet."
-    return render(found[1], "markdown").rstrip()
-
-
-def _of_most_models(
-    runs: Iterable[Sequence[Record]], build: Callable[[Sequence[Record]], Table | None]
-) -> tuple[Sequence[Record], Table] | None:
-    """Return the run of which a table can be built that has the most models, and its table.
-
-    Of as many, it is the one of most backends, and of these the first. So a session of a few models
-    does not take the place of one of all, nor one of a single backend that of both.
-    """
-    found: dict[tuple[int, int], tuple[Sequence[Record], Table]] = {}
-    for run in runs:
-        if (table := build(run)) is not None:
-            size = len({r.model for r in run}), len({r.backend for r in run})
-            found.setdefault(size, (run, table))
-    return found[max(found)] if found else None
+    return render(table, "markdown").rstrip()
 
 
 def _headline(
     runs: Iterable[Sequence[Record]], drawn: Mapping[int, Sequence[plots.Picture]]
 ) -> str:
-    """Return the run of these that timed most models: in words, as a picture, and its table."""
-    found = _of_most_models(runs, tables.speed)
-    if found is None:
-        return "No `full` session on Fashion-MNIST is published yet."
-    run, table = found
-    pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
-    told = _as_list(headline(run))
-    return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
+    """Return the first run of these that timed models: in words, as a picture, and its table."""
+    for run in runs:
+        if (table := tables.speed(run)) is not None:
+            pictures = [_shown(run, p, "results/pictures") for p in drawn[id(run)][:1]]
+            told = _as_list(headline(run))
+            return "\n\n".join([told, *pictures, render(table, "markdown").rstrip()])
+    return "No `full` session on Fashion-MNIST is published yet."
 
 
 def _study(
