@@ -41,7 +41,7 @@ def test_what_most_people_ask_for_comes_first() -> None:
 
 
 def test_figures_that_mean_something_come_first() -> None:
-    """Real data before the stand-in, meaningless presets last; most models, full, new ones first."""
+    """Real data before the stand-in, meaningless presets last; most models, full and new first."""
     wanted = [
         [*pair(), *pair(model="dense_wide")],
         pair(preset="full"),
