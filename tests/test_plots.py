@@ -261,14 +261,14 @@ def of_machine(cpu: str, day: int, **own: Any) -> list[Record]:  # noqa: ANN401 
     return pair(machine=machine, **started, **own)
 
 
-def test_machines_show_their_newest_sessions() -> None:
-    """Two machines are set side by side, each by its newest session of the same preset."""
+def test_machines_show_their_first_sessions() -> None:
+    """Two machines are set side by side, each by the first of its sessions of the same preset."""
     drawn = plots.of_machines(
         [
-            of_machine("Abacus", 20, first_epoch_s=9.0),
-            [r.model_copy(update={"epoch_s": (5.0, 5.0)}) for r in of_machine("Abacus", 21)],
-            of_machine("Quipu", 19),
             of_machine("Quipu", 22, preset="smoke"),
+            [r.model_copy(update={"epoch_s": (5.0, 5.0)}) for r in of_machine("Abacus", 20)],
+            of_machine("Abacus", 21),
+            of_machine("Quipu", 19),
         ]
     )
     assert drawn is not None

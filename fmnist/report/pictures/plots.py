@@ -78,7 +78,7 @@ def of_session(records: Sequence[Record], against: str | None = None) -> list[Pi
 
 
 def of_machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
-    """Return the newest session of each machine side by side; None for less than two machines."""
+    """Return the first session of each machine side by side; None for less than two machines."""
     return time_charts.machines(sessions)
 
 

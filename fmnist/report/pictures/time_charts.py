@@ -225,10 +225,11 @@ def _spread_in_words(row: Row) -> str:
 
 
 def machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
-    """Return each model's steady epoch on several machines, by the newest session of each.
+    """Return each model's steady epoch on several machines, by the first session of each.
 
-    Only sessions of one data set and preset are set side by side, those that most machines ran.
-    None where that is a single machine.
+    Sessions come in the order of `kinds.rank`, so that is the one of most models. Only those of one
+    data set and preset are set side by side, which most machines ran. None where that is a single
+    machine.
     """
     by_machine = _of_most_machines(sessions)
     if len(by_machine) < 2:  # noqa: PLR2004  # a comparison is of two
@@ -248,7 +249,7 @@ def machines(sessions: Sequence[Sequence[Record]]) -> Picture | None:
     backends = backends_of(records_of(shown))
     layers = intervals(shown, marks, *backend_filling(backends), shape)
     reading = (
-        f"The newest session of each machine, {MOST_MACHINES} machines at most. "
+        f"Of each machine the session of most models, {MOST_MACHINES} machines at most. "
         f"{_mean_of_rounds(shown)}{which_are_hollow(backends)}{left_out_rows(rows)}{_note(shown)}"
     )
     return picture(
@@ -269,13 +270,13 @@ def _by_machine(row: Row, names: Mapping[str, str]) -> list[str]:
 
 
 def _of_most_machines(sessions: Iterable[Sequence[Record]]) -> dict[str, Sequence[Record]]:
-    """Return the newest session of each machine, of the data set and preset that most of them ran.
+    """Return the first session of each machine, of the data set and preset that most of them ran.
 
-    Of more than MOST_MACHINES, the newest ones.
+    Of more than MOST_MACHINES, the first ones.
     """
     trained = [session for session in sessions if good(session, "train")]
     groups: dict[tuple[str, str], dict[str, Sequence[Record]]] = {}
-    for session in sorted(trained, key=lambda records: records[0].started_at, reverse=True):
+    for session in trained:
         first = session[0]
         group = groups.setdefault((first.dataset, first.preset), {})
         group.setdefault(machine_name(first), session)
