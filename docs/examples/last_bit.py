@@ -45,8 +45,7 @@ def main(name: str, seed: int) -> None:
     recipe = models.card(name).recipe
     drawn = data.load_sample(data.locate(), FULL.parity_images, standin.TEST_IMAGES, seed)
     images = parity.dithered(preprocess.rescale(drawn.train_images), seed)
-    one_hot = recipe.loss == "categorical_crossentropy"
-    labels = preprocess.one_hot(drawn.train_labels) if one_hot else drawn.train_labels
+    labels = preprocess.for_loss(drawn.train_labels, recipe.loss)
     batches = parity.batches(len(images), recipe.batch_size, FULL.parity_steps, seed)
 
     def trace(change: str) -> parity.Trace:

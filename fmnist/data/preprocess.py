@@ -117,6 +117,15 @@ def one_hot(labels: npt.NDArray[np.integer[Any]], n_classes: int = 10) -> npt.ND
     return encoded
 
 
+def for_loss(labels: npt.NDArray[np.integer[Any]], loss: str) -> npt.NDArray[Any]:
+    """Return labels (n,) as Keras's loss of that name takes them: one-hot, or int32 (n,).
+
+    Raises:
+        As `one_hot`, for `categorical_crossentropy`.
+    """
+    return one_hot(labels) if loss == "categorical_crossentropy" else labels.astype(np.int32)
+
+
 def split(
     images: npt.NDArray[Images], labels: npt.NDArray[Labels], share: float, seed: int
 ) -> tuple[npt.NDArray[Images], npt.NDArray[Labels], npt.NDArray[Images], npt.NDArray[Labels]]:

@@ -201,9 +201,7 @@ def prepare(job: Job) -> Sets:
     test = dataset.test_images, dataset.test_labels
 
     def ready(images: "np.ndarray", labels: "np.ndarray") -> Images:
-        one_hot = job.recipe.loss == "categorical_crossentropy"
-        encoded = preprocess.one_hot(labels) if one_hot else labels.astype("int32")
-        return Images(preprocess.rescale(images), encoded)
+        return Images(preprocess.rescale(images), preprocess.for_loss(labels, job.recipe.loss))
 
     if not job.validation_images:
         return Sets(ready(*train), None, ready(*test))
