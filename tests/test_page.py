@@ -207,6 +207,24 @@ def test_page_opens_with_what_tells_most() -> None:
     assert [section.split("-")[1] for section in sections] == ["whole", "smaller", "drawn"]
 
 
+def test_machines_are_compared_by_their_fullest_sessions() -> None:
+    """Beside another machine stands the session of most models, not a newer one of fewer."""
+    abacus, quipu = (
+        {"cpu": cpu, "usable_threads": 2, "memory_bytes": 2**34, "system": "Linux"}
+        for cpu in ("Abacus", "Quipu")
+    )
+    sessions = [
+        pair(session="few", machine=abacus, started_at="2026-11-23T00:00:00Z"),
+        session(session="most", machine=abacus),
+        pair(session="other", machine=quipu),
+    ]
+    words = Document(page(sessions)).words
+
+    assert re.findall(r"Of each machine the session.*?; session ([\w/]+)", words, re.DOTALL) == [
+        "most/other"
+    ]
+
+
 def test_stand_in_never_shares_a_table_and_is_named() -> None:
     """Cells of the stand-in stand in a table of their own, under a notice."""
     both = [*pair(dataset="stand-in"), *pair(preset="full")]
